@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast slow-tests check format docs bench evidence experiment clean
+.PHONY: help demo test test-fast slow-tests check format docs bench conformity evidence experiment clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,13 +26,13 @@ demo: $(INSTALLED)  ## the whole story on the embedded corpus; ends with the pat
 	$(BIN)/txray demo --out out/demo
 
 test-fast: $(INSTALLED)  ## the unit tests that are quick and need no browser, in some 90 seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit --fast --numprocesses $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit --fast --numprocesses $(WORKERS) --dist worksteal
 
 test: $(INSTALLED)  ## all tests, and the notebooks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=900 --numprocesses $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=900 --numprocesses $(WORKERS) --dist worksteal
 
 slow-tests: $(INSTALLED)  ## measure all tests, and list those that `make test-fast` leaves out
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --update-slow --numprocesses $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --update-slow --numprocesses $(WORKERS) --dist worksteal
 
 check: $(INSTALLED) docs  ## format, lint, types, documentation
 	$(BIN)/ruff format --check .
@@ -48,6 +48,9 @@ docs: $(INSTALLED)  ## the documentation as HTML, in docs/_build/html
 
 bench: $(INSTALLED)  ## speed and memory as ratios, written to docs/performance.md (some 20 minutes)
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks
+
+conformity: $(INSTALLED)  ## every text architecture of transformers, written to docs/conformity.md (some 20 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.conformity
 
 evidence: $(INSTALLED)  ## whether the statistics find what is there: SNAPSHOT=... DATA=... (some 40 minutes)
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 TXRAY_SNAPSHOT=$(SNAPSHOT) TXRAY_DATA=$(DATA) \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -59,6 +60,13 @@ def chromium() -> str:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     """One headless browser for the tests of a module; it keeps an event loop running meanwhile."""
+    with launched(chromium) as opened:
+        yield opened
+
+
+@contextmanager
+def launched(chromium: str) -> Iterator[Browser]:
+    """A headless browser that ends with the block."""
     # Here, because the fast tests need no library that drives browsers.
     from playwright.sync_api import sync_playwright
 

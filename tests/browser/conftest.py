@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext
 import txray
 from tests.browser.served import PERMUTATIONS, Visit, hostile_stages, layered_stages, warm
 from tests.builders.stages import story
+from tests.conftest import launched
 from txray.preferences import Stage
 
 
@@ -45,6 +46,13 @@ def layered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Stages in which every word is hostile."""
     yield from _served(hostile_stages(), tmp_path_factory, "")
+
+
+@pytest.fixture(scope="package")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One headless browser for all tests here."""
+    with launched(chromium) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ def test_words_are_only_text(page: Page) -> None:
 
 def test_the_place_may_change(page: Page) -> None:
     page.evaluate("detail.say('nothing yet')")
-    page.evaluate("detail.place = document.getElementById('other')")
+    page.evaluate("detail.element = document.getElementById('other')")
     show(page)
     assert page.inner_text("#detail") == "nothing yet"
     assert page.inner_text("#other .lead") == "Prefers 3 tokens."

@@ -194,7 +194,7 @@ def test_search_by_number_finds_that_neuron(explorer: Page) -> None:
     explorer.fill("#query", "7")
     rows = listed(explorer)
     assert rows == [7]
-    assert "1 of 60 neurons" in explorer.inner_text("#found")
+    assert "1 of 60 neurons" in explorer.inner_text("#shown")
 
 
 def test_search_by_feature_finds_all_that_list_it(explorer: Page, stages: list[Stage]) -> None:
@@ -213,7 +213,7 @@ def test_search_by_feature_finds_all_that_list_it(explorer: Page, stages: list[S
 def test_search_without_a_match_says_so(explorer: Page) -> None:
     explorer.fill("#query", "qqqqqqq")
     assert listed(explorer) == []
-    assert "0 of 60 neurons" in explorer.inner_text("#found")
+    assert "0 of 60 neurons" in explorer.inner_text("#shown")
     explorer.focus("#neurons")
     explorer.keyboard.press("ArrowDown")
     explorer.fill("#query", "")
@@ -730,7 +730,7 @@ def test_fifteen_hundred_neurons_and_four_stages(browser: Browser, tmp_path: Pat
     }"""
     long = min(page.evaluate(steps, ["ArrowUp", "ArrowDown"]) for _ in range(5))
     page.fill("#query", words[7])
-    few = int(page.inner_text("#found").split()[0].replace(",", ""))
+    few = int(page.inner_text("#shown").split()[0].replace(",", ""))
     assert 0 < few < 1500
     short = min(page.evaluate(steps, ["ArrowUp", "ArrowDown"]) for _ in range(5))
     assert long < 3 * short

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.texts import small_model
+from txray.models import save_model
+
 ROOT = Path(__file__).parents[2]
 LOCKED = {
     name.lower().replace("_", "-")
@@ -111,40 +114,50 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ONE, TWO = "lm/tracking/stages/epoch-000", "lm/tracking/stages/epoch-001"
 DEMO = ("-f", "demo", "-t", "reviews", "--max-words", "800")
+BY_RAY = ("--engine", "ray", "--workers", "1", "--shards", "2")
 TESTS = ("--permutations", "20")
 PRUNED = ("-f", "demo", "-t", "encyclopedia", "--max-documents", "4")
+
+
+COMMANDS = (
+    ("collect", "lm/epoch-001", *DEMO, "-o", "stage"),
+    ("compare", ONE, TWO, *TESTS, "-o", "change"),
+    ("match", ONE, TWO, "-o", "pairs.csv"),
+    ("timeline", ONE, TWO, *TESTS),
+    ("plot", "hellinger-length", ONE, TWO, "-o", "figure.html", *TESTS),
+    ("report", ONE, TWO, "-o", "report.html", *TESTS),
+    ("replay", "lm", *DEMO, "-o", "again", *TESTS),
+    ("prune", "table", "lm/epoch-001", *PRUNED, "--set", "0,1", "-o", "pruned"),
+    ("tagger", "train", "bank.conllu", "-o", "tagger"),
+)
+IN_ONE_PROCESS = f"""
+from txray.cli.main import run
+
+for arguments in {COMMANDS}:
+    try:
+        run(arguments)
+    except SystemExit as end:
+        assert not end.code, arguments
+"""
+
+
+def test_no_command_imports_from_the_working_folder(here: Path, tmp_path: Path) -> None:
+    script = tmp_path / "txray"
+    script.write_text(IN_ONE_PROCESS)
+    run((script,), here)
+    assert (here / "pruned").exists()
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ("--help",),
-        ("collect", "lm/epoch-001", *DEMO, "-o", "stage"),
-        (
-            "collect",
-            "lm/epoch-001",
-            *DEMO,
-            "-o",
-            "by-ray",
-            "--engine",
-            "ray",
-            "--workers",
-            "1",
-            "--shards",
-            "2",
-        ),
-        ("compare", ONE, TWO, *TESTS, "-o", "change"),
-        ("match", ONE, TWO, "-o", "pairs.csv"),
-        ("timeline", ONE, TWO, *TESTS),
-        ("plot", "hellinger-length", ONE, TWO, "-o", "figure.html", *TESTS),
-        ("report", ONE, TWO, "-o", "report.html", *TESTS),
-        ("replay", "lm", *DEMO, "-o", "again", *TESTS),
-        ("prune", "table", "lm/epoch-001", *PRUNED, "--set", "0,1", "-o", "pruned"),
-        ("tagger", "train", "bank.conllu", "-o", "tagger"),
+        ("compare", ONE, TWO, *TESTS),
+        ("collect", "lm/epoch-001", *DEMO, "-o", "by-ray", *BY_RAY),
     ],
-    ids=lambda arguments: arguments[0] + ("-by-ray" if "ray" in arguments else ""),
+    ids=["--help", "compare", "collect-by-ray"],
 )
-def test_no_command_imports_from_the_working_folder(here: Path, arguments: tuple[str, ...]) -> None:
+def test_no_process_that_runs_the_package_imports_from_it(here: Path, arguments: tuple[str, ...]) -> None:
     run(("-m", "txray", *arguments), here)
 
 
@@ -159,21 +172,27 @@ def test_the_installed_command_imports_no_module_of_any_name(tmp_path: Path, pat
         # With an empty entry, Python imports from the working folder what starts a command, before there is one.
         names -= needed_by_python() | {"sitecustomize", "usercustomize"}
     here = canaries(tmp_path, names)
-    small = (
-        "--words",
-        "1000",
-        "--evaluation-words",
-        "400",
-        "--epochs",
-        "1",
-        "--hidden",
-        "4",
-        "--embedding",
-        "4",
-    )
-    text = ("-f", "demo", "-t", "encyclopedia")
-    path = path.format(ROOT / "src")
-    run((command(), "train", "lm", *text, *small, "-o", "lm"), here, PYTHONPATH=path)
+    arguments: tuple[str, ...] = ("layers", "model")
+    if path == "{}":
+        # This one imports most; where the import path ends does not depend on the command.
+        size = ("--epochs", "1", "--hidden", "4", "--embedding", "4")
+        arguments = (
+            "train",
+            "lm",
+            "-f",
+            "demo",
+            "-t",
+            "encyclopedia",
+            "--words",
+            "1000",
+            "-o",
+            "lm",
+            *size,
+            "--evaluation-words",
+            "400",
+        )
+    save_model(small_model(), here / "model")
+    run((command(), *arguments), here, PYTHONPATH=path.format(ROOT / "src"))
 
 
 def test_a_folder_that_the_user_names_is_imported_from(tmp_path: Path) -> None:

@@ -166,9 +166,14 @@ def test_the_page_on_data_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "'city': ('O', 'O', 'CITY', 'O')" in shown
 
 
-def test_the_worked_example_gives_the_numbers_of_the_page(tmp_path: Path) -> None:
-    names = run("concepts.md", tmp_path)
-    before, after = names["before"], names["after"]
+@pytest.fixture(scope="module")
+def concepts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The names of the page on concepts, after its code was run."""
+    return run("concepts.md", tmp_path_factory.mktemp("concepts"))
+
+
+def test_the_worked_example_gives_the_numbers_of_the_page(concepts: dict[str, Any]) -> None:
+    before, after = concepts["before"], concepts["after"]
     assert list(before.lengths()) == [3, 0, 1]
     assert_allclose(before.mass(), [2.7, 0, 1])
     probability = dict(before.table(neuron=0).select("feature", "probability").iter_rows())
@@ -179,23 +184,21 @@ def test_the_worked_example_gives_the_numbers_of_the_page(tmp_path: Path) -> Non
     assert change["hellinger"][0] == pytest.approx(0.698, abs=0.0005)
 
 
-def test_the_table_of_bias_is_what_its_code_gives(tmp_path: Path) -> None:
-    names = run("concepts.md", tmp_path)
+def test_the_table_of_bias_is_what_its_code_gives(concepts: dict[str, Any]) -> None:
     told = {
         int(row[0].replace(",", "")): [float(value) for value in row[1:]]
         for row in table("concepts.md", "## What the numbers cannot tell")
     }
-    assert told.keys() == names["bias"].keys()
+    assert told.keys() == concepts["bias"].keys()
     for wins, values in told.items():
-        assert_allclose(values, names["bias"][wins], atol=0.0051)
+        assert_allclose(values, concepts["bias"][wins], atol=0.0051)
 
 
-def test_what_is_found_of_planted_truth_is_what_the_page_says(tmp_path: Path) -> None:
-    names = run("concepts.md", tmp_path)
+def test_what_is_found_of_planted_truth_is_what_the_page_says(concepts: dict[str, Any]) -> None:
     told = re.search(r"print\(pair\)  # (.*)", (DOCS / "concepts.md").read_text(encoding="utf-8"))
     assert told
-    assert told[1] in repr(names["pair"])
-    called = dict(names["called"]["group"].value_counts().iter_rows())
+    assert told[1] in repr(concepts["pair"])
+    called = dict(concepts["called"]["group"].value_counts().iter_rows())
     assert called["changed"] >= 45
     assert sum(called.values()) - called["changed"] <= 0.1 * called["changed"]
 

@@ -1,8 +1,19 @@
-"""Collect a stage from a model and a corpus in one pass: hooks, batches, selection, tallies."""
+"""Collect a stage from a model and a corpus in one pass.
+
+DocumentStream      document -> inputs of the model, counted and hashed     loop, encoding
+batches             inputs -> batches of similar length                     batching, prefetch
+ModelAdapter        batch -> forward passes; the words of each as a chunk   model_adapter
+Captured            forward pass -> one tensor per hook point               hooks; found by layers, dry_runs
+HookPoint.read      tensor, chunk -> activations of the words               hook_point, layout
+select              activations -> those that count                         activations, selection, strongest_positions
+LayerTally          selected activations -> preferences and exemplars       layer_tally, words, features
+"""
 
 from txray.capture.collect import collect
 from txray.capture.hooks import capturing, layer_names, matching_layers
-from txray.capture.layers import Layer, LayerShape, layer_shapes
+from txray.capture.layer import Layer
+from txray.capture.layer_roles import LayerRole, layer_roles
+from txray.capture.layers import LayerShape, layer_shapes
 from txray.capture.layout import Axes
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
@@ -14,11 +25,13 @@ __all__ = [
     "CollectRequest",
     "Engine",
     "Layer",
+    "LayerRole",
     "LayerShape",
     "Selection",
     "capturing",
     "collect",
     "layer_names",
+    "layer_roles",
     "layer_shapes",
     "matching_layers",
 ]

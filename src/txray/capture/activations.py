@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +15,6 @@ from txray.capture.selection import Selection
 
 _CELLS = 1 << 20
 """Number of activations that are searched at a time for the strongest of each neuron."""
-
-Check = Callable[[NDArray[np.floating]], None]
-"""Raises if one of (n_groups,) numbers is not finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,33 +63,40 @@ class WordGroups:
         return np.append(self.starts[1:], len(self.rows))
 
     @property
+    def sizes(self) -> Indices:
+        """Return (n_groups,) the number of pieces of each group."""
+        return self.ends - self.starts
+
+    @property
     def single(self) -> bool:
         """Return whether every group is a single piece."""
         return len(self.rows) == len(self.starts)
+
+    def where(self, mask: NDArray[np.bool_]) -> WordGroups:
+        """Return the groups for which the (n_groups,) mask is True."""
+        sizes = self.sizes
+        starts = np.cumsum(sizes[mask]) - sizes[mask]
+        return WordGroups(self.rows[np.repeat(mask, sizes)], starts, self.pooling)
+
+    def pieces(self) -> WordGroups:
+        """Return each piece as a group of its own."""
+        return WordGroups(self.rows, np.arange(len(self.rows)), self.pooling)
 
     def edges(self) -> WordGroups:
         """Return the groups reduced to their first or last piece if pooling uses only that piece."""
         if self.single or self.pooling not in ("first", "last"):
             return self
-        rows = self.rows[self.starts if self.pooling == "first" else self.ends - 1]
-        return WordGroups(rows, np.arange(len(self)), self.pooling)
+        index = self.starts if self.pooling == "first" else self.ends - 1
+        return WordGroups(self.rows[index], np.arange(len(self)), self.pooling)
 
 
 def pooled(flat: Tensor, groups: WordGroups) -> Tensor:
-    """Return the pooled activations of groups.
-
-    Args:
-        flat: (documents * time, neurons) activations.
-        groups: the groups.
-
-    Returns:
-        (n_groups, neurons), a copy.
-    """
+    """Return the (n_groups, neurons) pooled activations of groups of rows of (documents * time, neurons), a copy."""
     groups = groups.edges()
     values = flat[torch.from_numpy(groups.rows).to(flat.device)]
     if groups.single:
         return values
-    sizes = np.diff(groups.starts, append=len(groups.rows))
+    sizes = groups.sizes
     group = torch.from_numpy(np.repeat(np.arange(len(groups)), sizes)).to(flat.device)
     if groups.pooling == "mean":
         # At least in single precision: sums in half precision overflow or stop growing.
@@ -107,17 +110,8 @@ def pooled(flat: Tensor, groups: WordGroups) -> Tensor:
 
 
 def pooled_at(flat: Tensor, groups: WordGroups, group: Indices, neuron: Indices) -> NDArray[np.floating]:
-    """Return single entries of the result of `pooled`, without computing the others.
-
-    Args:
-        flat: (documents * time, neurons) activations.
-        groups: the groups.
-        group, neuron: (n,) indices of the entries.
-
-    Returns:
-        (n,) activations.
-    """
-    sizes = (groups.ends - groups.starts)[group]
+    """Return the (n,) entries of `pooled(flat, groups)` at (n,) groups and neurons, without computing the others."""
+    sizes = groups.sizes[group]
     starts = np.cumsum(sizes) - sizes
     piece = np.repeat(groups.starts[group] - starts, sizes) + np.arange(sizes.sum())
     rows = torch.from_numpy(groups.rows[piece]).to(flat.device)
@@ -126,15 +120,7 @@ def pooled_at(flat: Tensor, groups: WordGroups, group: Indices, neuron: Indices)
 
 
 def strongest(flat: Tensor, groups: WordGroups) -> tuple[NDArray[np.floating], Indices]:
-    """Return the largest activation of each group, and its neuron.
-
-    Args:
-        flat: (documents * time, neurons) activations.
-        groups: the groups.
-
-    Returns:
-        (n_groups,) values and (n_groups,) neurons.
-    """
+    """Return the largest activation of each group, and its neuron: (n_groups,) values and (n_groups,) neurons."""
     if not groups.single and groups.pooling == "mean":
         best, winner = pooled(flat, groups).max(dim=-1)
         return as_numpy(best), winner.cpu().numpy()
@@ -145,22 +131,19 @@ def strongest(flat: Tensor, groups: WordGroups) -> tuple[NDArray[np.floating], I
     if groups.single:
         return value, neuron
     largest = np.maximum.reduceat(value, groups.starts)  # over the pieces; NaN stays NaN
-    sizes = np.diff(groups.starts, append=len(value))
-    maxima = np.flatnonzero((value == np.repeat(largest, sizes)) | np.isnan(np.repeat(largest, sizes)))
+    largest_of_piece = np.repeat(largest, groups.sizes)
+    maxima = np.flatnonzero((value == largest_of_piece) | np.isnan(largest_of_piece))
     first = maxima[np.searchsorted(maxima, groups.starts)]
     return largest, neuron[first]
 
 
-def select(
-    flat: Tensor, groups: WordGroups, selection: Selection, check: Check
-) -> Tensor | SelectedActivations:
-    """Return the activations that count.
+def select(flat: Tensor, groups: WordGroups, selection: Selection) -> Tensor | SelectedActivations:
+    """Return the activations that count, by any rule except `max-position`, which needs whole documents.
 
     Args:
         flat: (documents * time, neurons) activations, signed and standardized.
         groups: words or pieces.
-        selection: any rule except `max-position`, which needs whole documents.
-        check: receives one number per group, which is finite if its activations are.
+        selection: the rule.
 
     Returns:
         For thresholds, (n_groups, neurons) with zeros where nothing counts; otherwise the selected activations, ordered
@@ -168,10 +151,8 @@ def select(
     """
     if selection.k == 1:
         value, neuron = strongest(flat, groups)
-        check(value)
         return SelectedActivations.of(np.arange(len(groups)), neuron, value)
     dense = pooled(flat, groups)
-    check(row_sums(dense))
     if selection.threshold is not None:
         return torch.where(dense > selection.threshold, dense, 0)
     top = dense.topk(min(selection.k or 1, dense.shape[1]), dim=-1)

@@ -14,18 +14,15 @@ _POOL_BATCHES = 32
 def batches(
     inputs: Iterable[ModelInput], positions: int, *, padded: bool = True
 ) -> Iterator[list[ModelInput]]:
-    """Yield batches of inputs, full and with little padding.
+    """Yield batches of inputs, full and with little padding, the longest input of each first.
 
     Inputs are read into a pool of bounded size, sorted by length, and cut into batches of at most `positions` padded
-    positions. A longer input is a batch of its own.
+    positions (inputs x longest). A longer input is a batch of its own.
 
     Args:
         inputs: documents, or parts of documents.
-        positions: maximum number of padded positions (inputs x longest) in a batch.
+        positions: maximum number of padded positions in a batch.
         padded: whether inputs of different length may share a batch.
-
-    Yields:
-        Lists of inputs, longest first.
 
     Raises:
         UsageError: `positions` is below 1.

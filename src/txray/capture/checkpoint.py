@@ -37,53 +37,15 @@ class Stateful(Protocol):
         """Restore what `state_dict` returned."""
 
 
-class PassCheckpoint(Protocol):
-    """Saves and restores the state of one pass over the documents."""
-
-    def restore(self, consumers: Sequence[Stateful]) -> int:
-        """Restore the consumers from the last checkpoint, and return the number of batches that it covers."""
-
-    def offer(self, batches: int, consumers: Sequence[Stateful]) -> None:
-        """Report the number of finished batches, and write a checkpoint if one is due."""
-
-    def complete(self, consumers: Sequence[Stateful]) -> None:
-        """Report that the pass is finished and another one follows."""
-
-
-class Checkpoints(Protocol):
-    """The checkpoints of a collection, which may have several passes."""
-
-    def for_pass(self, name: str) -> PassCheckpoint:
-        """Return the checkpoint of a pass."""
-
-
-class NoCheckpoints:
-    """No checkpoints: an interrupted collection starts again."""
-
-    def for_pass(self, name: str) -> PassCheckpoint:
-        """Return this object, which stores nothing."""
-        return self
-
-    def restore(self, consumers: Sequence[Stateful]) -> int:
-        """Restore nothing, and return 0."""
-        return 0
-
-    def offer(self, batches: int, consumers: Sequence[Stateful]) -> None:
-        """Store nothing."""
-
-    def complete(self, consumers: Sequence[Stateful]) -> None:
-        """Store nothing."""
-
-
 class FolderCheckpoints:
-    """Checkpoints in the folder that the stage will be written to."""
+    """The checkpoint of all passes of a collection, in the folder that the stage will be written to."""
 
     def __init__(self, folder: Path, request: Mapping[str, Any], seconds: float) -> None:
         """Read the checkpoint of a folder, if it has one; nothing is written before the first checkpoint is due.
 
         Args:
             folder: folder of the stage.
-            request: everything that the result depends on, as plain JSON values.
+            request: everything that the result depends on, as plain JSON values; see `Collection.settings`.
             seconds: time between two checkpoints.
 
         Raises:
@@ -98,13 +60,29 @@ class FolderCheckpoints:
         fingerprints = ("model", "reading code", "corpus")
         self._lock = SettingsLock(folder, CHECKPOINT, request, "an unfinished collection", fingerprints)
         self._file = self._lock.path
-        self._passes: dict[str, _FolderPass] = {}
+        self._batches: dict[str, int] = {}
+        self._arrays: Arrays = {}
         if self._file.is_file():
             self._read()
 
-    def for_pass(self, name: str) -> PassCheckpoint:
-        """Return the checkpoint of a pass."""
-        return self._passes.setdefault(name, _FolderPass(self))
+    def for_pass(self, name: str, consumers: Sequence[Stateful]) -> PassCheckpoint:
+        """Return the checkpoint of a pass, which saves and restores the state of these consumers."""
+        return PassCheckpoint(self, name, consumers)
+
+    def state(self, name: str) -> tuple[int, Arrays]:
+        """Return the number of batches of a pass that the checkpoint covers, and the arrays of its consumers."""
+        return self._batches.get(name, 0), with_prefix(f"{name}|", self._arrays)
+
+    def store(self, name: str, batches: int, arrays: Arrays) -> None:
+        """Replace the state of a pass, and write the state of every pass.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        self._batches[name] = batches
+        others = {key: array for key, array in self._arrays.items() if not key.startswith(f"{name}|")}
+        self._arrays = others | {f"{name}|{key}": array for key, array in arrays.items()}
+        self.write()
 
     def write(self) -> None:
         """Write the state of every pass.
@@ -112,21 +90,16 @@ class FolderCheckpoints:
         Raises:
             OutputError: the folder cannot be written.
         """
-        arrays = {
-            f"{name}|{key}": array
-            for name, checkpoint in self._passes.items()
-            for key, array in checkpoint.arrays.items()
-        }
         metadata = {
             "format": _FORMAT,
             "request": self._lock.settings,
-            "passes": {name: checkpoint.batches for name, checkpoint in self._passes.items()},
-            "sha256": _digest(arrays),
+            "passes": self._batches,
+            "sha256": _digest(self._arrays),
         }
         with atomic_file(self._file) as new:
             # As bytes: safetensors leaves a partial file beside this one if it is killed while writing.
             # One array is always present, because safetensors cannot read a file without any.
-            new.write_bytes(save({"": np.zeros(1), **arrays}, metadata={_META: json.dumps(metadata)}))
+            new.write_bytes(save({"": np.zeros(1), **self._arrays}, metadata={_META: json.dumps(metadata)}))
 
     def _read(self) -> None:
         try:
@@ -141,50 +114,52 @@ class FolderCheckpoints:
                 f"{self._file}: damaged: {in_one_line(error)}; remove {self._file.parent} and collect again"
             ) from error
         self._lock.require_same(request)
-        for name, batches in passes.items():
-            self._passes[name] = _FolderPass(self, batches, with_prefix(f"{name}|", arrays))
+        self._batches, self._arrays = passes, arrays
 
 
-class _FolderPass:
-    """The state of one pass."""
+class PassCheckpoint:
+    """Saves and restores the state of one pass over the documents."""
 
-    def __init__(self, owner: FolderCheckpoints, batches: int = 0, arrays: Arrays | None = None) -> None:
-        self.batches = batches
-        self.arrays = arrays or {}
-        self._owner = owner
+    def __init__(self, checkpoints: FolderCheckpoints, name: str, consumers: Sequence[Stateful]) -> None:
+        """Start the time until the next checkpoint."""
+        self._checkpoints = checkpoints
+        self._name = name
+        self._consumers = consumers
         self._latest = time.monotonic()
 
-    def restore(self, consumers: Sequence[Stateful]) -> int:
-        if self.batches:
-            for number, consumer in enumerate(consumers):
-                consumer.load_state_dict(with_prefix(f"{number}|", self.arrays))
+    def restore(self) -> int:
+        """Restore the consumers from the last checkpoint, and return the number of batches that it covers."""
+        batches, arrays = self._checkpoints.state(self._name)
+        if batches:
+            for number, consumer in enumerate(self._consumers):
+                consumer.load_state_dict(with_prefix(f"{number}|", arrays))
         self._latest = time.monotonic()
-        return self.batches
+        return batches
 
-    def offer(self, batches: int, consumers: Sequence[Stateful]) -> None:
-        if time.monotonic() - self._latest >= self._owner.seconds:
-            self._store(batches, consumers)
+    def offer(self, batches: int) -> None:
+        """Report the number of finished batches, and write a checkpoint if one is due."""
+        if time.monotonic() - self._latest >= self._checkpoints.seconds:
+            self._store(batches)
 
-    def complete(self, consumers: Sequence[Stateful]) -> None:
+    def complete(self) -> None:
+        """Report that the pass is finished and another one follows."""
         # More batches than any pass has, so it is not run again.
-        self._store(1 << 62, consumers)
+        self._store(1 << 62)
 
-    def _store(self, batches: int, consumers: Sequence[Stateful]) -> None:
-        self.batches = batches
-        self.arrays = {
+    def _store(self, batches: int) -> None:
+        arrays = {
             f"{number}|{name}": np.ascontiguousarray(array)
-            for number, consumer in enumerate(consumers)
+            for number, consumer in enumerate(self._consumers)
             for name, array in consumer.state_dict().items()
         }
-        self._owner.write()
+        self._checkpoints.store(self._name, batches, arrays)
         # Measured from the end of writing, so that a slow disk does not spend all the time on checkpoints.
         self._latest = time.monotonic()
 
 
 def _digest(arrays: Arrays) -> str:
     digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+    for name, array in sorted(arrays.items()):
         digest.update(repr((name, array.shape, str(array.dtype))).encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

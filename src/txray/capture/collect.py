@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
-from txray.capture.layers import Layer
+from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
+from txray.capture.scales import Scales
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
+from txray.errors import warn_user
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
@@ -108,7 +109,7 @@ def collect(
     request = CollectRequest(
         model=model,
         corpus=corpus,
-        layers=(layers,) if isinstance(layers, str | Layer) else tuple(layers),
+        layers=tuple(as_layers(layers)),
         feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),
         selection=Selection.parse(selection),
         name=name,
@@ -116,7 +117,7 @@ def collect(
         folds=folds,
         exemplars=exemplars,
         batch_positions=batch_positions,
-        scales=scales,
+        scales=None if scales is None else Scales(scales.name, scales.scales),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         checkpoint_seconds=checkpoint_seconds,
         memory=memory,
@@ -126,5 +127,5 @@ def collect(
     manifest = stage.manifest
     wins = wins_of(stage.collected, manifest["layers"])
     for warning in stage_warnings(wins, manifest["layers"], manifest["corpus"], manifest["words"]):
-        warnings.warn(warning, stacklevel=2)
+        warn_user(warning)
     return stage

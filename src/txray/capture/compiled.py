@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,15 +12,10 @@ from torch import nn
 from txray.errors import CaptureError
 
 
-def _dynamo() -> Any:
-    """Return the module of PyTorch's compiler if it was imported: importing it takes seconds."""
-    return sys.modules.get("torch._dynamo")
-
-
 @contextmanager
 def without_compiled_code() -> Iterator[None]:
     """Run every module as plain Python inside the block; compiled code is used again afterwards."""
-    if _dynamo() is None:
+    if "torch._dynamo" not in sys.modules:  # importing PyTorch's compiler takes seconds
         yield
         return
     with torch.compiler.set_stance("force_eager"):
@@ -36,7 +30,7 @@ def is_observable(module: nn.Module) -> bool:
 
 
 def require_observable(modules: Mapping[str, nn.Module], name: str, root: nn.Module) -> None:
-    """Raise if a layer is TorchScript, or is part of a TorchScript module.
+    """Raise if a layer is TorchScript, or is part of a TorchScript module, so that it cannot be observed.
 
     Args:
         modules: every module of the model by name.
@@ -44,7 +38,7 @@ def require_observable(modules: Mapping[str, nn.Module], name: str, root: nn.Mod
         root: the model itself.
 
     Raises:
-        CaptureError: the layer is TorchScript, whose activations cannot be observed.
+        CaptureError: it is.
     """
     parts = name.split(".")
     enclosing = [

@@ -41,14 +41,9 @@ def sample_words(corpus: Corpus | None) -> tuple[str, ...]:
 
 
 def text_ids(model: TextModel, *texts: Sequence[str]) -> Indices:
-    """Return ids of real text: of the first text with at least two words that the model knows.
+    """Return the (n,) ids of the first text with at least two words that the model knows; n >= 1.
 
-    Args:
-        model: its `encode` makes the ids.
-        texts: lists of words to try, in this order; common English words are tried last.
-
-    Returns:
-        (n,) ids, n >= 1: those of a text, otherwise of pieces that the tokenizer knows, otherwise the padding id.
+    Common English words are tried last, then pieces that the tokenizer knows, then the padding id.
     """
     for words in (*texts, COMMON_WORDS):
         ids = _encoded(model, words)
@@ -74,16 +69,13 @@ def min_input_length(model: TextModel) -> int:
 def padded_input(
     model: TextModel, text: Indices, lengths: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return inputs of real text, padded on the right to the longest.
+    """Return (n_inputs, longest) int64 ids of real text, padded on the right, and a bool mask of the positions in use.
 
     Args:
         model: provides the special positions around the text.
         text: (n,) ids, repeated as needed; each input starts at a different one.
         lengths: (n_inputs,) length of each input, special positions included.
         device: device of the result.
-
-    Returns:
-        (n_inputs, longest) int64 ids, and a bool mask of the same shape, True at positions in use.
     """
     ids = np.full((len(lengths), max(lengths)), model.padding, np.int64)
     for row, length in enumerate(lengths):

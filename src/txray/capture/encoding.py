@@ -42,11 +42,6 @@ class EncodedDocument:
     skipped: Counter[str] = field(default_factory=Counter)
     read_as: str = ""
 
-    @classmethod
-    def whole(cls, document: Document, forms: Sequence[str]) -> EncodedDocument:
-        """Return a document of which the model reads every word."""
-        return cls(document, document_key(document.id), document.fold_key, forms, len(document.words))
-
 
 @dataclass(frozen=True, eq=False)
 class ModelInput:
@@ -69,14 +64,18 @@ class ModelInput:
     pieces: Sequence[str] = ()
 
     @classmethod
-    def word_by_word(cls, encoded: EncodedDocument, ids: Sequence[int], first: int) -> ModelInput:
+    def word_by_word(
+        cls, document: Document, forms: Sequence[str], ids: Sequence[int], first: int
+    ) -> ModelInput:
         """Return a whole document with one position per word, the first word at position `first`."""
-        words = np.arange(len(encoded.forms))
+        words = np.arange(len(forms))
+        key = document_key(document.id)
+        encoded = EncodedDocument(document, key, document.fold_key, forms, len(document.words))
         return cls(encoded, ids, words, words, words + first)
 
 
 def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[EncodedDocument, list[ModelInput]]:
-    """Return a document as inputs of a model; each readable word is counted in exactly one input.
+    """Return a document as inputs of a model (none if no word is readable); each word is counted in exactly one input.
 
     Inputs are cut between words. If two inputs overlap, the first counts the first half of the shared words and the
     second the other half, so that no word is counted at the edge of what the model sees.
@@ -85,9 +84,6 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Encode
         document: the document.
         pieces: pieces of its words.
         model: provides prefix, suffix, maximum length and overlap.
-
-    Returns:
-        The encoded document, with the number of skipped words, and its inputs (none if no word is readable).
     """
     encoded, words, bounds, reach = _readable(document, pieces, model.max_pieces)
     model_inputs = []

@@ -38,11 +38,7 @@ def require_memory(
     only the model or its tokenizer provides are not estimated.
 
     Args:
-        hook_points: hook points of the collection.
-        adapter: adapter of the model.
-        corpus: the documents.
-        feature_types: feature types to collect.
-        folds: number of folds.
+        hook_points, adapter, corpus, feature_types, folds: of the collection.
         memory: maximum number of bytes; most of the free memory by default.
 
     Returns:
@@ -51,9 +47,7 @@ def require_memory(
     Raises:
         UsageError: the collection needs more memory; the message lists what would fit.
     """
-    neurons = [
-        hook_point.layout.neurons for hook_point in hook_points if hook_point.selection.threshold is not None
-    ]
+    neurons = [point.n_neurons for point in hook_points if point.selection.threshold is not None]
     feature_types = [feature_type for feature_type in feature_types if feature_type not in (OUTPUT, SUBWORD)]
     if not neurons or not feature_types:
         return 0

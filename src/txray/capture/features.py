@@ -15,14 +15,7 @@ SUBWORD = "subword"
 
 
 def features_of(feature_type: str, encoded: EncodedDocument) -> Sequence[str]:
-    """Return the feature of each word.
-
-    Args:
-        feature_type: `token`, `label`, or the name of an annotation.
-        encoded: the document.
-
-    Returns:
-        (n_words,) features.
+    """Return the (n_words,) features of a document, of type `token`, `label`, or the name of an annotation.
 
     Raises:
         UnknownNameError: the document has no such annotation.

@@ -1,4 +1,4 @@
-"""A hook point: one layer, the layout of its output, and the selection of its activations."""
+"""A hook point: one tensor of a model, its layout, and how it becomes activations of words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.activations import WordGroups
+from txray.capture.activations import WordGroups, pooled, pooled_at
+from txray.capture.encoding import Indices
 from txray.capture.features import OUTPUT, SUBWORD
 from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
@@ -22,6 +23,31 @@ from txray.errors import CaptureError, ShapeError, UsageError
 
 _CONSTANT = 1e-6
 """Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkActivations:
+    """The activations of a hook point in one chunk.
+
+    Attributes:
+        chunk: the words that the model read.
+        flat: (documents * time, neurons) activations, standardized and signed.
+        covered: (n_words,) which words of the chunk lie fully within the layer's output.
+        groups: the covered words, as groups of rows of `flat`.
+    """
+
+    chunk: ForwardChunk
+    flat: Tensor
+    covered: NDArray[np.bool_]
+    groups: WordGroups
+
+    def of_words(self) -> Tensor:
+        """Return (n_covered, n_neurons) the activations of the covered words, pooled over their pieces."""
+        return pooled(self.flat, self.groups)
+
+    def at(self, group: Indices, neuron: Indices) -> NDArray[np.floating]:
+        """Return the (n,) activations of single neurons at single words, without pooling the others."""
+        return pooled_at(self.flat, self.groups, group, neuron)
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,7 @@ class HookPoint:
         calls: number of these calls in a forward pass.
         call_assumed: whether there are several calls, and none was chosen.
         random: whether two equal dry runs gave different activations.
+        heads: number of attention heads, if they are the units of the layer; None if its elements are.
     """
 
     layer: str
@@ -53,14 +80,28 @@ class HookPoint:
     calls: int = 1
     call_assumed: bool = False
     random: bool = False
+    heads: int | None = None
+
+    @property
+    def n_neurons(self) -> int:
+        """Return the number of neurons whose activations are read."""
+        return self.heads or self.layout.neurons
+
+    def read(self, output: Tensor, chunk: ForwardChunk) -> ChunkActivations:
+        """Return the activations of the words of a chunk.
+
+        Raises:
+            CaptureError: the output has an unexpected shape, or complex numbers.
+        """
+        flat, steps = self.flat(output, len(chunk.batch), chunk.steps)
+        return ChunkActivations(chunk, flat, *self._covered_words(chunk, steps))
 
     def flat(self, output: Tensor, documents: int, steps: int) -> tuple[Tensor, int]:
         """Return activations as (documents * time, neurons), standardized and signed, and their time steps.
 
         Args:
             output: output of the layer.
-            documents: number of documents in the batch.
-            steps: time steps of the input.
+            documents, steps: size of the input.
 
         Raises:
             CaptureError: the output has an unexpected shape, or complex numbers.
@@ -79,6 +120,8 @@ class HookPoint:
         flat = arranged.reshape(-1, self.layout.neurons)
         if flat.dtype is torch.bool:
             flat = flat.float()
+        if self.heads is not None:
+            flat = torch.linalg.vector_norm(flat.reshape(len(flat), self.heads, -1), dim=-1)
         if self.scale is not None:
             mean, deviation = torch.from_numpy(self.scale).to(flat.device)
             # A constant neuron has no standard score.
@@ -91,24 +134,21 @@ class HookPoint:
                 flat = -flat
         return flat, arranged.shape[1]
 
-    def covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
+    def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
         """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
         step = chunk.step + self.lag
-        row = chunk.piece_row
+        row = np.repeat(chunk.row, np.diff(chunk.starts, append=len(step)))
         # If the output lacks some steps, its last ones for a shorter input have seen padding.
         inside = (step >= 0) & (step < chunk.lengths[row] - self.layout.missing) & (step < steps)
+        groups = WordGroups(row * steps + step, chunk.starts, self.pooling)
         if inside.all():
-            return np.ones(len(chunk.row), np.bool_), WordGroups(
-                row * steps + step, chunk.starts, self.pooling
-            )
+            return np.ones(len(groups), np.bool_), groups
         covered = np.logical_and.reduceat(inside, chunk.starts)
-        sizes = np.diff(chunk.starts, append=len(step))
-        starts = np.cumsum(sizes[covered]) - sizes[covered]
-        return covered, WordGroups((row * steps + step)[np.repeat(covered, sizes)], starts, self.pooling)
+        return covered, groups.where(covered)
 
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on besides the layer, as plain JSON values."""
-        return {
+        settings = {
             "selection": str(self.selection),
             "layout": self.layout.axes,
             "shift": self.lag,
@@ -117,6 +157,13 @@ class HookPoint:
             "calls": self.calls,
             "call_assumed": self.call_assumed,
         }
+        if self.tap.part is not None:
+            settings["part"] = self.tap.part
+        if self.heads is not None:
+            settings |= {"units": "head", "heads": self.heads}
+        if self.tap.stacked:
+            settings["stacked"] = True
+        return settings
 
     def observations(self) -> dict[str, Any]:
         """Return what was observed about the layer, as plain JSON values."""
@@ -130,7 +177,7 @@ class HookPoint:
         varying neurons, which neither dead neurons nor a few far stronger ones change much.
         """
         if self.scale is None:
-            return np.zeros(self.layout.neurons, np.bool_)
+            return np.zeros(self.n_neurons, np.bool_)
         deviation = self.scale[1].astype(np.float64)
         varying = deviation[deviation > 0]
         threshold = _CONSTANT * np.quantile(varying, 0.9) if len(varying) else 0.0

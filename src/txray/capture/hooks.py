@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
@@ -16,10 +16,14 @@ from torch.utils.hooks import RemovableHandle
 from txray.capture.compiled import require_observable, without_compiled_code
 from txray.errors import CaptureError
 from txray.layer_patterns import matching_names
-from txray.models.base_model import input_device, without_wrappers
+from txray.models.base_model import in_evaluation_mode, input_device, without_wrappers
 
 Side = Literal["output", "input"]
 """Which tensor of a module's call is read."""
+VERBS: Mapping[Side, str] = {"output": "returns", "input": "receives"}
+"""What a module does with that tensor, for errors."""
+Part = str | int
+"""A part of an output: an index, a name, or a path of them, such as `hidden_states.2`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Tap:
         number: index of the call among the module's calls in a forward pass, from 0; None for the last one.
         calls: number of calls in every forward pass; None if unknown, which disables the check.
         copied: whether to copy the tensor at once, because the model changes it in place later.
+        part: part of the output; None for its first tensor.
+        stacked: whether each call reads one position: the tensors of all calls become one, with the calls as axis 1.
     """
 
     label: str
@@ -41,6 +47,8 @@ class Tap:
     number: int | None = None
     calls: int | None = None
     copied: bool = False
+    part: Part | None = None
+    stacked: bool = False
 
 
 class Captured:
@@ -50,22 +58,24 @@ class Captured:
         """Start empty."""
         self._taps = {tap.label: tap for tap in taps}
         self._calls = dict.fromkeys(self._taps, 0)
-        self._tensors: dict[str, tuple[Tensor, int]] = {}
+        self._tensors: dict[str, list[tuple[Tensor, int]]] = {}
 
     def put(self, tap: Tap, value: Any) -> None:
         """Count a call, and store its first tensor if it is the call of the tap."""
         number = self._calls[tap.label]
         self._calls[tap.label] += 1
-        if tap.number not in (None, number):
+        if not tap.stacked and tap.number not in (None, number):
             return
-        tensor = first_tensor(value)
+        tensor = first_tensor(value if tap.part is None else part_of(value, tap.part))
         if tensor is None:
-            verb = "returns" if tap.side == "output" else "receives"
             raise CaptureError(
-                f"layer {tap.label!r}: {verb} {type(value).__name__}, which holds no tensor; choose another layer"
+                f"layer {tap.label!r}: {VERBS[tap.side]} {type(value).__name__}, which holds no tensor; "
+                "choose another layer"
             )
         tensor = tensor.detach().clone() if tap.copied else tensor.detach()
-        self._tensors[tap.label] = tensor, tensor_version(tensor)
+        if not tap.stacked or number == 0:
+            self._tensors[tap.label] = []
+        self._tensors[tap.label].append((tensor, tensor_version(tensor)))
 
     def take(self, label: str) -> Tensor:
         """Return the tensor of the latest forward pass, and forget it.
@@ -85,13 +95,20 @@ class Captured:
             raise CaptureError(
                 f"layer {label!r}: did not run in the forward pass; choose a layer that runs for every text"
             )
-        tensor, version = self._tensors.pop(label)
-        if tensor_version(tensor) != version:
+        tensors = self._tensors.pop(label)
+        if any(tensor_version(tensor) != version for tensor, version in tensors):
             raise CaptureError(
                 f"layer {label!r}: the model changed its {tap.side} in place, for these documents only; collect the "
                 "layer that changes it, or set inplace=False there"
             )
-        return tensor
+        if not tap.stacked:
+            return tensors[0][0]
+        if len({tensor.shape for tensor, _ in tensors}) > 1:
+            raise CaptureError(
+                f"layer {label!r}: its calls have tensors of different sizes in this forward pass, so they cannot be "
+                "matched to positions; choose another layer"
+            )
+        return torch.stack([tensor for tensor, _ in tensors], dim=1)
 
 
 def tensor_version(tensor: Tensor) -> int:
@@ -106,46 +123,93 @@ def first_tensor(output: Any) -> Tensor | None:
             return output
         case PackedSequence():
             return pad_packed_sequence(output, batch_first=True)[0]
-        case Mapping():  # such as the ModelOutput of transformers
-            return first_tensor(tuple(output.values()))
-        case tuple() | list():
-            tensors = map(first_tensor, output)
-            return next((tensor for tensor in tensors if tensor is not None), None)
-    if is_dataclass(output) and not isinstance(output, type):
-        return first_tensor(tuple(getattr(output, field.name) for field in fields(output)))
-    return None
+    tensors = map(first_tensor, _parts(output).values())
+    return next((tensor for tensor in tensors if tensor is not None), None)
 
 
-def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a copy of an output whose `first_tensor` is replaced by `change` of it.
+def part_of(output: Any, part: Part) -> Any:
+    """Return a part of an output; None if there is no such part.
+
+    >>> part_of({"hidden": (1, 2)}, "hidden.1")
+    2
+
+    Args:
+        output: tuple, mapping or record.
+        part: index, name, or a path of them, separated by dots. An index of a mapping or record counts its values.
+    """
+    for key in _keys(part):
+        parts = _parts(output)
+        key = _known_key(parts, key)
+        if key is None:
+            return None
+        output = parts[key]
+    return output
+
+
+def part_names(output: Any) -> list[str]:
+    """Return the names or indices of the parts of an output that hold a tensor."""
+    return [str(key) for key, part in _parts(output).items() if first_tensor(part) is not None]
+
+
+def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor], part: Part | None = None) -> Any:
+    """Return a copy of an output whose `first_tensor`, or that of a part, is replaced by `change` of it.
 
     Args:
         output: output of a layer; for packed sequences, `change` receives their data, (positions, neurons).
         change: old -> new tensor.
+        part: part of the output; an output without it is returned unchanged.
     """
+    return _with_changed(output, change, [] if part is None else _keys(part))
+
+
+def _with_changed(output: Any, change: Callable[[Tensor], Tensor], keys: Sequence[Part]) -> Any:
     match output:
-        case Tensor():
+        case Tensor() if not keys:
             return change(output)
-        case PackedSequence():
+        case PackedSequence() if not keys:
             return output._replace(data=change(output.data))
+    parts = _parts(output)
+    if keys:
+        key = _known_key(parts, keys[0])
+    else:
+        key = next((key for key, part in parts.items() if first_tensor(part) is not None), None)
+    if key is None:
+        return output
+    changed = {**parts, key: _with_changed(parts[key], change, keys[1:])}
+    match output:
         case Mapping():
-            changed = copy.copy(output)
-            key = next((key for key, value in output.items() if first_tensor(value) is not None), None)
-            if key is not None:
-                changed[key] = with_first_tensor(output[key], change)  # type: ignore[index]
-            return changed
+            copied: Any = copy.copy(output)
+            copied[key] = changed[key]
+            return copied
         case tuple() | list():
-            parts: list[Any] = list(output)
-            index = next((i for i, part in enumerate(parts) if first_tensor(part) is not None), None)
-            if index is not None:
-                parts[index] = with_first_tensor(parts[index], change)
-            return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+            values = changed.values()
+            return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
+    return replace(output, **{key: changed[key]})
+
+
+def _keys(part: Part) -> list[Part]:
+    return [part] if isinstance(part, int) else list(part.split("."))
+
+
+def _known_key(parts: Mapping[Any, Any], key: Part) -> Any:
+    """Return the key of a part by its name or its index; None if there is none."""
+    if key in parts:
+        return key
+    index = int(key) if str(key).isdecimal() else len(parts)
+    return list(parts)[index] if index < len(parts) else None
+
+
+def _parts(output: Any) -> Mapping[Any, Any]:
+    """Return the parts of a mapping, tuple or dataclass of outputs, by key, index or name; empty for anything else."""
+    match output:
+        case Mapping():  # such as the ModelOutput of transformers
+            return output
+        case tuple() | list():
+            names = getattr(output, "_fields", range(len(output)))
+            return dict(zip(names, output, strict=True))
     if is_dataclass(output) and not isinstance(output, type):
-        for field in fields(output):
-            value = getattr(output, field.name)
-            if first_tensor(value) is not None:
-                return replace(output, **{field.name: with_first_tensor(value, change)})
-    return output
+        return {field.name: getattr(output, field.name) for field in fields(output)}
+    return {}
 
 
 @contextmanager
@@ -178,17 +242,14 @@ def capturing(model: nn.Module, layers: str | Tap | Sequence[str | Tap]) -> Iter
     for tap in taps:
         require_observable(modules, tap.layer, model)
     captured = Captured(taps)
-    # Hooks that return None leave inputs and outputs as they are.
-    handles = [_hooked(modules[tap.layer], tap, captured) for tap in taps]
-    try:
-        with without_compiled_code():
-            yield captured
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, without_compiled_code():
+        for tap in taps:
+            hooks.enter_context(_hooked(modules[tap.layer], tap, captured))
+        yield captured
 
 
 def _hooked(module: nn.Module, tap: Tap, captured: Captured) -> RemovableHandle:
+    # Hooks that return None leave inputs and outputs as they are.
     if tap.side == "output":
         return module.register_forward_hook(lambda module, inputs, output: captured.put(tap, output))
     return module.register_forward_pre_hook(
@@ -209,7 +270,7 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def layer_names(model: nn.Module) -> list[str]:
-    """Return the names of all modules of a model; a module that is registered twice has two names.
+    """Return the names of all modules of a model; a module that is registered twice has two.
 
     >>> layer_names(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
     ['0', '1']
@@ -248,13 +309,12 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
         model: any module.
         autocast: dtype of the operations for which PyTorch considers it safe; None for that of the model.
     """
-    former = {module: module.training for module in model.modules()}
     fused = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
     # The fused path of PyTorch's encoder skips its inner layers and returns nested tensors.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with (
+            in_evaluation_mode(model),
             without_compiled_code(),
             torch.no_grad(),
             torch.autocast(input_device(model).type, autocast, enabled=autocast is not None),
@@ -262,5 +322,3 @@ def evaluating(model: nn.Module, autocast: torch.dtype | None = None) -> Iterato
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for module, training in former.items():
-            module.training = training

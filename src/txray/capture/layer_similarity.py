@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,8 @@ from txray.analysis.layers.result import SIMILARITY_SCHEMA, LayerSimilarity
 from txray.capture.encoding import Indices
 from txray.capture.estimate import format_bytes, free_memory
 from txray.capture.hook_point import HookPoint
-from txray.capture.layers import Layer, hook_points_for, names_of_layers, warn_of_reading
+from txray.capture.layer import Layer, Layers, as_layers
+from txray.capture.layers import hook_points_for, names_of_layers, warn_of_reading
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.padding import settle_padding
 from txray.capture.selection import Selection
@@ -118,7 +120,7 @@ def layer_similarity(
                 unread[run] += unread_words
                 advance(block.words / len(sides.runs))
             words = _common_words(sides, block, by_layer, skipped)
-            values = [activations.finite(block, words) for activations in by_layer]
+            values = [activations.finite(words) for activations in by_layer]
             for (i, j), moments in sums.items():
                 moments.update(values[i], values[j])
     counted = next(iter(sums.values())).words
@@ -164,7 +166,7 @@ class _Sides:
     @property
     def neurons(self) -> list[int]:
         """Return the number of neurons of each layer."""
-        return [hook_point.layout.neurons for hook_point in self.hook_points]
+        return [hook_point.n_neurons for hook_point in self.hook_points]
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Yield every pair of layers whose moments are needed once, the smaller number first."""
@@ -175,8 +177,8 @@ class _Sides:
 def _sides(
     before_model: nn.Module | TextModel,
     after_model: nn.Module | TextModel,
-    layers: str | Layer | Sequence[str | Layer],
-    layers_after: str | Layer | Sequence[str | Layer],
+    layers: Layers,
+    layers_after: Layers,
     corpus: Corpus,
 ) -> _Sides:
     before = adapter_for(before_model, outputs=False, corpus=corpus)
@@ -196,12 +198,13 @@ def _sides(
     return _Sides([(before, points), (after, points_after)], *numbers)
 
 
-def _raw_hook_points(adapter: ModelAdapter, layers: str | Layer | Sequence[str | Layer]) -> list[HookPoint]:
+def _raw_hook_points(adapter: ModelAdapter, layers: Layers) -> list[HookPoint]:
     """Return the hook points of layers, neither signed nor standardized."""
-    layers = [layers] if isinstance(layers, str | Layer) else layers
-    unselected = [replace(layer, selection=None) if isinstance(layer, Layer) else layer for layer in layers]
+    unselected = [
+        replace(layer, selection=None) if isinstance(layer, Layer) else layer for layer in as_layers(layers)
+    ]
     hook_points = hook_points_for(adapter, unselected, _RAW)
-    warn_of_reading(hook_points, stacklevel=5)
+    warn_of_reading(hook_points)
     settle_padding(adapter, hook_points)
     return hook_points
 
@@ -218,7 +221,7 @@ def _require_memory(sides: _Sides, memory: int | None) -> None:
     needed = _bytes_of(sides, pairs)
     if needed <= allowed:
         return
-    singles = (_Sides(sides.runs, [i], [j]) for i in sides.before for j in sides.after)
+    singles = (_Sides(sides.runs, [i], [j]) for i, j in product(sides.before, sides.after))
     single = max(_bytes_of(sides, pair.pairs()) for pair in singles)
     advice = "compare fewer layers at a time" if single <= allowed else "choose layers of fewer neurons"
     raise UsageError(
@@ -253,26 +256,20 @@ def _common_words(
 
 def _table(sides: _Sides, sums: dict[tuple[int, int], CrossMoments]) -> pl.DataFrame:
     rows = []
+    hook_points = sides.hook_points
     with progress("similarity", len(sides.before) * len(sides.after), unit="pairs") as advance:
-        for i in sides.before:
-            for j in sides.after:
-                both = sums[i, j] if i <= j else sums[j, i].transposed()
-                matches = best_matches(both)
-                measures = (
-                    cka(both, sums[i, i], sums[j, j]),
-                    cka_debiased(both, sums[i, i], sums[j, j]),
-                    matches.best_before,
-                    matches.best_after,
-                    matches.one_to_one,
-                )
-                rows.append(
-                    (
-                        sides.hook_points[i].layer,
-                        sides.hook_points[j].layer,
-                        *(None if math.isnan(value) else value for value in measures),
-                        int(both.constant_x.sum()),
-                        int(both.constant_y.sum()),
-                    )
-                )
-                advance()
+        for i, j in product(sides.before, sides.after):
+            both = sums[i, j] if i <= j else sums[j, i].transposed()
+            matches = best_matches(both)
+            measures = (
+                cka(both, sums[i, i], sums[j, j]),
+                cka_debiased(both, sums[i, i], sums[j, j]),
+                matches.best_before,
+                matches.best_after,
+                matches.one_to_one,
+            )
+            finite = (None if math.isnan(value) else value for value in measures)
+            constant = int(both.constant_x.sum()), int(both.constant_y.sum())
+            rows.append((hook_points[i].layer, hook_points[j].layer, *finite, *constant))
+            advance()
     return pl.DataFrame(rows, schema=SIMILARITY_SCHEMA, orient="row")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,16 @@ from torch import Tensor
 
 from txray.capture.activations import (
     SelectedActivations,
-    WordGroups,
     as_numpy,
     is_finite,
-    pooled,
-    pooled_at,
     row_sums,
     select,
     strongest_groups,
 )
 from txray.capture.context import around
-from txray.capture.encoding import EncodedDocument, Indices, ModelInput
+from txray.capture.encoding import EncodedDocument, Indices
 from txray.capture.features import SUBWORD, features_of
-from txray.capture.hook_point import HookPoint
-from txray.capture.model_adapter import ForwardChunk
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.strongest_positions import StrongestPositions, Surroundings
 from txray.capture.words import ChunkWords, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
@@ -47,7 +42,6 @@ class LayerTally:
         hook_point: source of the activations.
         counted: number of words that credited at least one neuron.
         skipped: number of words that credited none, by reason; without those that the model never read.
-        n_exemplars: number of exemplars per neuron.
     """
 
     def __init__(
@@ -57,54 +51,42 @@ class LayerTally:
         self.hook_point = hook_point
         self.counted = 0
         self.skipped: Counter[str] = Counter()
-        self._features = tuple(feature_types)
         self._folds = folds
-        self.n_exemplars = exemplars
-        n_neurons = hook_point.layout.neurons
+        n_neurons = hook_point.n_neurons
         self._tallies = {feature_type: Tally(n_neurons, folds) for feature_type in feature_types}
         self._exemplars = ExemplarTally(n_neurons, exemplars)
         self._positions = StrongestPositions() if hook_point.selection.rule == "max-position" else None
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+    def update(self, activations: ChunkActivations) -> None:
         """Add one chunk.
-
-        Args:
-            output: output of the layer for the whole chunk.
-            batch: (n_inputs,) inputs of the model.
-            chunk: the words that the output covers.
 
         Raises:
             CaptureError: activations are not finite.
         """
-        if len(chunk.row) == 0:
-            return
-        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        covered, groups = self.hook_point.covered_words(chunk, steps)
-        words = ChunkWords.of(batch, chunk, np.ones(len(covered), np.bool_), self._folds)
+        covered = activations.covered
+        words = ChunkWords.of(activations.chunk, self._folds)
         ids = self._count_features(words)
         if not covered.all():
-            words = ChunkWords.of(batch, chunk, covered, self._folds)
+            words = words.where(covered)
             self.skipped[OUTSIDE] += int((~covered).sum())
             ids = {feature_type: feature_id[covered] for feature_type, feature_id in ids.items()}
-        if not is_finite(flat):
-            # The maximum of a word can be finite while other activations are not, so check sums. Ignore padding.
-            words.check(self.hook_point.layer)(row_sums(pooled(flat, groups)))
-        if SUBWORD in self._features:
-            self._update_pieces(flat, groups, words)
+        if not is_finite(activations.flat):
+            self._require_finite(activations, words)
+        if SUBWORD in self._tallies:
+            self._update_pieces(activations, words)
         if self._positions is not None:
-            for complete in self._positions.offer(self._pooled(flat, groups, words), words):
+            for complete in self._positions.offer(as_numpy(activations.of_words()), words):
                 self._add_document(*complete)
             return
-        activations = select(flat, groups, self.hook_point.selection, words.check(self.hook_point.layer))
-        if isinstance(activations, SelectedActivations):
-            self._account(len(run_starts(activations.group)), len(words))
-            strong = activations
+        selected = select(activations.flat, activations.groups, self.hook_point.selection)
+        if isinstance(selected, SelectedActivations):
+            self._account(len(run_starts(selected.group)), len(words))
+            strong = selected
         else:
-            self._account(int((activations > 0).any(dim=-1).sum()), len(words))
-            strong = strongest_groups(activations, self.n_exemplars, words.key, words.word)
+            self._account(int((selected > 0).any(dim=-1).sum()), len(words))
+            strong = strongest_groups(selected, self._exemplars.k, words.key, words.word)
         for feature_type, feature_id in ids.items():
-            _add(self._tallies[feature_type], words.fold, feature_id, activations)
-        activations_at = partial(pooled_at, flat, groups)
+            _add(self._tallies[feature_type], words.fold, feature_id, selected)
         self._exemplars.update(
             strong.neuron,
             strong.value,
@@ -112,7 +94,7 @@ class LayerTally:
             words.word[strong.group],
             lambda i: words.occurrence(int(strong.group[i])),
             lambda rows: around(
-                words.row, words.word, strong.group[rows], strong.neuron[rows], activations_at
+                words.row, words.word, strong.group[rows], strong.neuron[rows], activations.at
             ),
         )
 
@@ -139,7 +121,7 @@ class LayerTally:
 
     def freeze(self, stage: str) -> Iterator[Preferences]:
         """Yield the preferences of each feature type; each tally is released as it is frozen, to save memory."""
-        for feature_type in self._features:
+        for feature_type in list(self._tallies):
             yield self._tallies.pop(feature_type).freeze(
                 stage=stage,
                 layer=self.hook_point.layer,
@@ -166,53 +148,52 @@ class LayerTally:
                 tally.count_occurrences(read.fold, ids[feature_type])
         return ids
 
-    def _update_pieces(self, flat: Tensor, groups: WordGroups, words: ChunkWords) -> None:
+    def _require_finite(self, activations: ChunkActivations, words: ChunkWords) -> None:
+        """Raise if an activation of a word or of a piece is not finite; those of padding may be anything."""
+        layer = self.hook_point.layer
+        # Sums, because the maximum of a word can be finite while its other activations are not.
+        words.require_finite(layer, row_sums(activations.of_words()), np.arange(len(words)))
+        if SUBWORD in self._tallies:
+            _, word_of_piece = words.pieces()
+            words.require_finite(layer, row_sums(activations.flat[activations.groups.rows]), word_of_piece)
+
+    def _update_pieces(self, activations: ChunkActivations, words: ChunkWords) -> None:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
         names, word_of_piece = words.pieces()
-        pieces = WordGroups(groups.rows, np.arange(len(groups.rows)), groups.pooling)
-        check = words.check(self.hook_point.layer, word_of_piece)
-        activations = select(flat, pieces, self.hook_point.selection, check)
-        _add(tally, words.fold[word_of_piece], tally.feature_ids(names), activations)
-
-    def _pooled(self, flat: Tensor, groups: WordGroups, words: ChunkWords) -> NDArray[np.floating]:
-        dense = pooled(flat, groups)
-        words.check(self.hook_point.layer)(row_sums(dense))
-        return as_numpy(dense)
+        selected = select(activations.flat, activations.groups.pieces(), self.hook_point.selection)
+        _add(tally, words.fold[word_of_piece], tally.feature_ids(names), selected)
 
     def _add_document(
         self,
         encoded: EncodedDocument,
         n_covered: int,
-        activations: SelectedActivations,
+        strongest: SelectedActivations,
         surroundings: Surroundings,
     ) -> None:
         """Add a whole document, for which each neuron is credited with its strongest word."""
-        self._account(len(np.unique(activations.group)), n_covered)
-        fold = np.full(len(activations.group), encoded.fold_key % self._folds, np.int64)
-        strongest_words = activations.group.tolist()
-        for feature_type in self._features:
+        words = strongest.group
+        self._account(len(np.unique(words)), n_covered)
+        fold = np.full(len(words), encoded.fold_key % self._folds, np.int64)
+        for feature_type, tally in self._tallies.items():
             names = features_of(feature_type, encoded)
-            feature_id = self._tallies[feature_type].feature_ids([names[word] for word in strongest_words])
-            self._tallies[feature_type].update(fold, activations.neuron, feature_id, activations.value)
+            feature_id = tally.feature_ids([names[word] for word in words.tolist()])
+            tally.update(fold, strongest.neuron, feature_id, strongest.value)
         self._exemplars.update(
-            activations.neuron,
-            activations.value,
-            np.full(len(activations.group), encoded.key, np.int64),
-            activations.group,
-            lambda i: occurrence_of(encoded, int(activations.group[i])),
-            lambda rows: surroundings(activations.neuron[rows]),
+            strongest.neuron,
+            strongest.value,
+            np.full(len(words), encoded.key, np.int64),
+            words,
+            lambda i: occurrence_of(encoded, int(words[i])),
+            lambda rows: surroundings(strongest.neuron[rows]),
         )
 
     def _account(self, credited: int, words: int) -> None:
+        """Count the words that credited a neuron, and the others as skipped."""
         self.counted += credited
         if credited < words:
-            self.skipped[self._reason()] += words - credited
-
-    def _reason(self) -> str:
-        if self.hook_point.selection.rule == "max-position":
-            return NOT_STRONGEST
-        return NOT_ABOVE if self.hook_point.selection.threshold else NOT_POSITIVE
+            reason = NOT_ABOVE if self.hook_point.selection.threshold else NOT_POSITIVE
+            self.skipped[NOT_STRONGEST if self._positions is not None else reason] += words - credited
 
 
 def _add(tally: Tally, fold: Indices, feature_id: Indices, activations: Tensor | SelectedActivations) -> None:

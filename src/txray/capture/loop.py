@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from torch import Tensor
-
 from txray.capture.batching import batches
-from txray.capture.checkpoint import PassCheckpoint, Stateful
+from txray.capture.checkpoint import PassCheckpoint
 from txray.capture.encoding import ModelInput
-from txray.capture.hook_point import HookPoint
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.hooks import capturing, evaluating
-from txray.capture.model_adapter import ForwardChunk, ModelAdapter
+from txray.capture.model_adapter import ModelAdapter
 from txray.capture.prefetch import prefetched
 from txray.corpus.corpus import Corpus, document_digest
 from txray.corpus.document import words_key
@@ -23,15 +21,15 @@ from txray.preferences.documents import DocumentTally
 from txray.progress import progress
 
 
-class Consumer(Stateful, Protocol):
+class Consumer(Protocol):
     """A receiver of the activations of one layer."""
 
     @property
     def hook_point(self) -> HookPoint:
         """Return the source of the activations."""
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
-        """Process the output of the layer for one chunk."""
+    def update(self, activations: ChunkActivations) -> None:
+        """Process the activations of one chunk, which has at least one word."""
 
 
 class DocumentStream:
@@ -91,10 +89,13 @@ def run(
     consumers: Sequence[Consumer],
     batch_positions: int,
     description: str,
-    max_words: int | None,
-    checkpoints: PassCheckpoint,
+    max_words: int | None = None,
+    checkpoint: PassCheckpoint | None = None,
 ) -> None:
     """Run the model over all documents, once.
+
+    The stream gives inputs of the model; each forward pass over a batch of them gives chunks of words; each hook point
+    turns its tensor into the activations of these words; and these go to its consumer.
 
     Args:
         adapter: adapter of the model, which runs in evaluation mode and is restored afterwards.
@@ -103,14 +104,14 @@ def run(
         batch_positions: maximum number of padded positions in a batch.
         description: text of the progress bar.
         max_words: number of words, if known.
-        checkpoints: state to resume from: batches before the last checkpoint are read again, but not run.
+        checkpoint: state of the consumers to resume from: the batches that it covers are read again, but not run.
     """
     with (
         capturing(adapter.module, [consumer.hook_point.tap for consumer in consumers]) as captured,
         evaluating(adapter.module, adapter.autocast),
         progress(description, max_words) as advance,
     ):
-        done = checkpoints.restore(consumers)
+        done = 0 if checkpoint is None else checkpoint.restore()
         model_batches = batches(stream.inputs(), batch_positions, padded=adapter.padded)
         # Next to a model on the CPU, another thread would only compete with it.
         if input_device(adapter.module).type != "cpu":
@@ -119,6 +120,9 @@ def run(
             if number > done:
                 for chunk in adapter.chunks(batch):
                     for consumer in consumers:
-                        consumer.update(captured.take(consumer.hook_point.layer), batch, chunk)
-                checkpoints.offer(number, consumers)
+                        output = captured.take(consumer.hook_point.layer)
+                        if len(chunk.row):
+                            consumer.update(consumer.hook_point.read(output, chunk))
+                if checkpoint is not None:
+                    checkpoint.offer(number)
             advance(sum(len(model_input.words) for model_input in batch))

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
@@ -39,6 +40,7 @@ class ForwardChunk:
     """The words that one forward pass over a batch, or a part of it, covers.
 
     Attributes:
+        batch: (n_inputs,) inputs of the model.
         row: (n_words,) input of the batch that each word belongs to.
         word: (n_words,) position of each word in its document, from 0; ascending within an input.
         starts: (n_words,) index in `step` of the first piece of each word.
@@ -51,6 +53,7 @@ class ForwardChunk:
             layers.
     """
 
+    batch: list[ModelInput]
     row: Indices
     word: Indices
     starts: Indices
@@ -58,13 +61,8 @@ class ForwardChunk:
     lengths: Indices
     steps: int
     outputs: list[str] | None = None
-    probability: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    probability: NDArray[np.float64] | None = None
     occurrences: dict[tuple[int, int], Occurrence] = field(default_factory=dict)
-
-    @property
-    def piece_row(self) -> Indices:
-        """Return (n_pieces,) the input of the batch that each piece belongs to."""
-        return np.repeat(self.row, np.diff(self.starts, append=len(self.step)))
 
 
 class ModelAdapter(Protocol):
@@ -111,6 +109,13 @@ class ModelAdapter(Protocol):
             The number of steps of the input.
         """
 
+    def dry_run_with_other_end(self, steps: int, changed: bool) -> int:
+        """Run the model over an input of about this size, whose last word is another one if `changed`.
+
+        Returns:
+            The position of the last word.
+        """
+
     def lag(self, layer: str) -> int | None:
         """Return the time steps by which a layer's output lags behind the input; None if unknown."""
 
@@ -129,8 +134,8 @@ class RecurrentAdapter:
 
         Args:
             model: a language model or classifier.
-            outputs: whether to compute the model's outputs; the decoder of a language model costs a multiple of its
-                recurrent layer.
+            outputs: whether to compute its outputs; the decoder of a language model costs a multiple of its recurrent
+                layer.
             autocast: dtype of its operations.
         """
         self.module = model
@@ -152,20 +157,18 @@ class RecurrentAdapter:
     def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
         """Return the document between two `<eos>` as one input of any length."""
         ids = self._model.encode(document.words)
-        encoded = EncodedDocument.whole(document, list(map(self._lowered.__getitem__, ids[1:-1])))
-        return encoded, [ModelInput.word_by_word(encoded, ids, first=1)]
+        forms = list(map(self._lowered.__getitem__, ids[1:-1]))
+        model_input = ModelInput.word_by_word(document, forms, ids, first=1)
+        return model_input.encoded, [model_input]
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model over a batch and yield chunk by chunk."""
-        lengths = np.array([len(model_input.ids) for model_input in batch])
-        ids = _padded(batch, 0, input_device(self._model))
+        ids, lengths = _padded(batch, 0, input_device(self._model))
         steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _CHUNK_STEPS
         state = None
         for start in range(0, ids.shape[1], steps):
             hidden, state = self._model.hidden_states(ids[:, start : start + steps], state)
-            time = start + np.arange(hidden.shape[1])
-            row, step = np.nonzero((time >= 1) & (time < lengths[:, None] - 1))
-            yield self._chunk(hidden, lengths, row, step, start)
+            yield self._chunk(batch, lengths, hidden, start)
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the recurrent layer over `<unk>`."""
@@ -173,33 +176,50 @@ class RecurrentAdapter:
         self._model.hidden_states(ids)
         return steps
 
+    def dry_run_with_other_end(self, steps: int, changed: bool) -> int:
+        """Run the recurrent layer over `<unk>` with another word at the end."""
+        ids = torch.zeros((1, steps), dtype=torch.int64, device=input_device(self._model))
+        ids[0, -1] = int(changed)
+        self._model.hidden_states(ids)
+        return steps - 1
+
     def lag(self, layer: str) -> int | None:
         """Return None: outputs do not lag."""
         return None
 
-    def _chunk(
-        self, hidden: Tensor, lengths: Indices, row: Indices, step: Indices, start: int
-    ) -> ForwardChunk:
-        outputs: list[str] | None = None
-        probability = None
+    def _chunk(self, batch: list[ModelInput], lengths: Indices, hidden: Tensor, start: int) -> ForwardChunk:
+        time = start + np.arange(hidden.shape[1])
+        row, step = np.nonzero((time >= 1) & (time < lengths[:, None] - 1))
+        outputs, probability = self._predictions(hidden, lengths, row, step)
+        return ForwardChunk(
+            batch=batch,
+            row=row,
+            word=start + step - 1,
+            starts=np.arange(len(row)),
+            step=step,
+            lengths=np.clip(lengths - start, 0, hidden.shape[1]),
+            steps=hidden.shape[1],
+            outputs=outputs,
+            probability=probability,
+        )
+
+    def _predictions(
+        self, hidden: Tensor, lengths: Indices, row: Indices, step: Indices
+    ) -> tuple[list[str] | None, NDArray[np.float64] | None]:
+        """Return the model's output at each word, if requested, and a classifier's probability of each input."""
         if isinstance(self._model, SentimentClassifier):
             pooled = self._model.pool(hidden, torch.from_numpy(lengths).to(hidden.device))
             score = self._model.head(pooled).squeeze(-1)
             _require_finite(score, "the classifier's score of a document")
             probability = torch.sigmoid(score).double().cpu().numpy()
-            if self._outputs:
-                predicted = [self._model.classes[int(value)] for value in probability >= 0.5]
-                outputs = [predicted[i] for i in row]
-        elif self._outputs and isinstance(self._model, RecurrentLanguageModel):
+            predicted = [self._model.classes[int(value)] for value in probability >= 0.5]
+            return ([predicted[i] for i in row] if self._outputs else None), probability
+        if self._outputs and isinstance(self._model, RecurrentLanguageModel):
             rows = torch.from_numpy(row * hidden.shape[1] + step).to(hidden.device)
-            flat = hidden.reshape(-1, hidden.shape[-1])[rows]
-            best, score = self._model.predicted(flat)
+            best, score = self._model.predicted(hidden.reshape(-1, hidden.shape[-1])[rows])
             _require_finite(score, "the score of a predicted word")
-            outputs = list(map(self._lowered.__getitem__, best.tolist()))
-        used = np.clip(lengths - start, 0, hidden.shape[1])
-        return ForwardChunk(
-            row, start + step - 1, np.arange(len(row)), step, used, hidden.shape[1], outputs, probability
-        )
+            return list(map(self._lowered.__getitem__, best.tolist())), None
+        return None, None
 
 
 class TextModelAdapter:
@@ -249,21 +269,22 @@ class TextModelAdapter:
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model over the whole batch and yield it as one chunk."""
-        ids = _padded(batch, self.model.padding, input_device(self.module), self.model.min_length)
-        lengths = torch.tensor([len(model_input.ids) for model_input in batch], device=ids.device)
+        ids, lengths = _padded(batch, self.model.padding, input_device(self.module), self.model.min_length)
+        mask = torch.from_numpy(np.arange(ids.shape[1]) < lengths[:, None]).to(ids.device)
         names = list(dict.fromkeys(model_input.encoded.document.id for model_input in batch))
         shown = f"{', '.join(repr(name[:40]) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
-        self.run(ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None], f"documents {shown}")
+        self.run(ids, mask, f"documents {shown}")
         pieces = np.array([len(model_input.steps) for model_input in batch])
         before = np.cumsum(pieces) - pieces
         yield ForwardChunk(
+            batch=batch,
             row=np.repeat(np.arange(len(batch)), [len(model_input.words) for model_input in batch]),
             word=np.concatenate([model_input.words for model_input in batch]),
             starts=np.concatenate(
                 [model_input.starts + int(offset) for model_input, offset in zip(batch, before, strict=True)]
             ),
             step=np.concatenate([model_input.steps for model_input in batch]),
-            lengths=np.array([len(model_input.ids) for model_input in batch]),
+            lengths=lengths,
             steps=ids.shape[1],
         )
 
@@ -274,16 +295,24 @@ class TextModelAdapter:
         self.run(ids, mask, f"a dry run of ids {ids[0, :5].tolist()} ...")
         return steps
 
+    def dry_run_with_other_end(self, steps: int, changed: bool) -> int:
+        """Run the model over words of the corpus, the last of which is another one if `changed`."""
+        steps = max(min(steps, self.model.max_length or steps), min_input_length(self.model))
+        ids, mask = padded_input(self.model, self._dry_text, [steps], input_device(self.module))
+        last = steps - len(self.model.suffix) - 1
+        if changed:
+            ids[0, last] = next(
+                (int(id_) for id_ in self._dry_text if id_ != ids[0, last]), self.model.padding
+            )
+        self.run(ids, mask, f"a dry run of ids {ids[0, :5].tolist()} ...")
+        return last
+
     @cached_property
     def _dry_text(self) -> Indices:
         return text_ids(self.model, sample_words(self._corpus))
 
     def run(self, ids: Tensor, mask: Tensor, what: str) -> None:
-        """Run the model.
-
-        Args:
-            ids, mask: see `TextModel.forward`.
-            what: description of the input, for errors.
+        """Run the model on ids and a mask, described by `what` in errors.
 
         Raises:
             CaptureError: the model fails.
@@ -314,10 +343,8 @@ def adapter_for(
     """Return the adapter of a model.
 
     Args:
-        model: a model as in `txray.collect`.
+        model, autocast: as in `txray.collect`.
         outputs: whether to compute the model's outputs.
-        autocast: `bfloat16` or `float16`, for operations for which PyTorch considers it safe; None for the model's own
-            dtype.
         corpus: provides the words of dry runs; common words by default.
 
     Raises:
@@ -355,12 +382,15 @@ def _require_finite(scores: Tensor, what: str) -> None:
         )
 
 
-def _padded(batch: list[ModelInput], padding: int, device: torch.device, min_length: int = 1) -> Tensor:
-    """Return (n_inputs, longest) int64 ids, at least `min_length` positions long."""
-    steps = max(min_length, *(len(model_input.ids) for model_input in batch))
-    ids = np.full((len(batch), steps), padding, dtype=np.int64)
+def _padded(
+    batch: list[ModelInput], padding: int, device: torch.device, min_length: int = 1
+) -> tuple[Tensor, Indices]:
+    """Return (n_inputs, longest) int64 ids, at least `min_length` positions long, and the (n_inputs,) lengths."""
+    lengths = np.array([len(model_input.ids) for model_input in batch])
+    padded = np.full((len(batch), max(min_length, lengths.max())), padding, dtype=np.int64)
     for row, model_input in enumerate(batch):
-        ids[row, : len(model_input.ids)] = model_input.ids
-    padded = torch.from_numpy(ids)
+        padded[row, : lengths[row]] = model_input.ids
+    ids = torch.from_numpy(padded)
     # From pinned memory, the copy runs in parallel with the device.
-    return padded.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else padded.to(device)
+    ids = ids.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else ids.to(device)
+    return ids, lengths

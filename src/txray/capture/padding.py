@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -12,7 +11,7 @@ from txray.capture.dry_run_inputs import min_input_length, padded_input, text_id
 from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import capturing, evaluating
 from txray.capture.model_adapter import ModelAdapter, TextModelAdapter
-from txray.errors import CaptureError, PaddingWarning
+from txray.errors import CaptureError, PaddingWarning, warn_user
 from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
 
@@ -36,12 +35,8 @@ Read = Callable[[Tensor, Tensor, Sequence[int]], Outputs]
 def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> None:
     """Restrict an adapter to batches of equal length if padding changes the collected layers.
 
-    The same inputs are read alone and together with a longer one. They depend on the model alone, so that all processes
-    that read a part of a corpus agree.
-
-    Args:
-        adapter: its `padded` and `settings` are updated.
-        hook_points: the layers.
+    Updates `padded` and `settings` of the adapter. The same inputs are read alone and together with a longer one. They
+    depend on the model alone, so that all processes that read a part of a corpus agree.
 
     Warns:
         PaddingWarning: the model's `reads_padding` is True, but padding changes a layer; it is used all the same.
@@ -94,11 +89,10 @@ def scores_ignore_padding(model: TextModel) -> bool:
 
 
 def _warn(name: str, changed: str) -> None:
-    warnings.warn(
+    warn_user(
         f"model {name!r}: reads_padding=True, but padding changes {changed}, so results depend on the batch; "
         "omit reads_padding",
         PaddingWarning,
-        stacklevel=4,
     )
 
 
@@ -113,7 +107,7 @@ def _rows(hook_point: HookPoint, output: Tensor, ids: Tensor, lengths: Sequence[
 def _changed_by_padding(model: TextModel, read: Read, autocast: torch.dtype | None = None) -> str | None:
     """Return the first layer that padding changes; None if there is none, or if the test is not possible."""
     changes = (_changed_at(lengths, model, read, autocast) for lengths in _lengths(model))
-    return next((changed for changed in changes if changed is not None), None)
+    return next(filter(None, changes), None)
 
 
 def _changed_at(
@@ -121,6 +115,7 @@ def _changed_at(
 ) -> str | None:
     """Return the first layer that padding changes if inputs of these ascending lengths are read together."""
     text, device = text_ids(model), input_device(model.module)
+    weights = next((weight.dtype for weight in model.module.parameters() if weight.is_floating_point()), None)
     ids, mask = padded_input(model, text, lengths, device)
     twice, whole = padded_input(model, text, [lengths[0]] * 2, device)
     try:
@@ -136,9 +131,7 @@ def _changed_at(
     except Exception:
         return "whether it runs"
     for layer, rows in together.items():
-        rounding = max(
-            _ROUNDING.get(kind, 0.0) for kind in (rows[0].dtype, autocast, _type_of(model)) if kind
-        )
+        rounding = max(_ROUNDING.get(dtype, 0.0) for dtype in (rows[0].dtype, autocast, weights) if dtype)
         control = _difference(doubled[layer][0], alone[0][layer][0])
         differences = [_difference(row, single[layer][0]) for row, single in zip(rows, alone, strict=True)]
         # Not `any(difference > ...)`: comparisons with NaN are False, but NaN must count as a change.
@@ -159,10 +152,6 @@ def _lengths(model: TextModel) -> list[list[int]]:
     if longest > max(short):
         choices.append(sorted({shortest, max(shortest, longest * 3 // 4), longest}))
     return [lengths for lengths in choices if len(lengths) > 1]
-
-
-def _type_of(model: TextModel) -> torch.dtype | None:
-    return next((weight.dtype for weight in model.module.parameters() if weight.is_floating_point()), None)
 
 
 def _difference(values: Tensor, reference: Tensor) -> float:

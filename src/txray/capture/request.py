@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import polars as pl
 from torch import nn
 
-from txray.capture.layers import Layer
+from txray.capture.layer import Layer
 from txray.capture.model_adapter import Autocast
+from txray.capture.scales import Scales
 from txray.capture.selection import Selection
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
@@ -19,23 +19,11 @@ from txray.preferences import Stage
 from txray.preferences.manifest import require_names
 
 
-class Scales(Protocol):
-    """A source of means and standard deviations of neurons, such as a stage."""
-
-    @property
-    def name(self) -> str:
-        """Return the name for error messages."""
-
-    @property
-    def scales(self) -> pl.DataFrame:
-        """Return a table with columns layer, neuron, mean, deviation."""
-
-
 @dataclass(frozen=True, eq=False)
 class CollectRequest:
     """The arguments of `txray.collect`, checked as far as possible without model and text.
 
-    The attributes are those arguments, with single names of layers and feature types as tuples.
+    The attributes are those arguments; layers and feature types are tuples, and of a stage `scales` only the scales.
 
     Raises:
         UsageError: no layer or feature type, one that occurs twice, or a number out of range.

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor
 
-from txray.capture.activations import as_numpy, pooled
-from txray.capture.encoding import ModelInput
-from txray.capture.hook_point import HookPoint
-from txray.capture.model_adapter import ForwardChunk
-from txray.capture.request import Scales
+from txray.capture.activations import as_numpy
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.errors import CaptureError, UsageError
 from txray.preferences.scales import SCALE_SCHEMA
 
@@ -30,16 +26,12 @@ class ScaleTally:
             hook_point, selection=replace(hook_point.selection, sign="positive", standardize="none")
         )
         self._words = 0
-        self._sum = np.zeros(hook_point.layout.neurons)
-        self._sum_sq = np.zeros(hook_point.layout.neurons)
+        self._sum = np.zeros(hook_point.n_neurons)
+        self._sum_sq = np.zeros(hook_point.n_neurons)
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+    def update(self, activations: ChunkActivations) -> None:
         """Add one chunk."""
-        if len(chunk.row) == 0:
-            return
-        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        _, groups = self.hook_point.covered_words(chunk, steps)
-        values = as_numpy(pooled(flat, groups)).astype(np.float64)
+        values = as_numpy(activations.of_words()).astype(np.float64)
         self._words += len(values)
         self._sum += values.sum(axis=0)
         self._sum_sq += np.square(values).sum(axis=0)
@@ -82,53 +74,46 @@ class ScaleTally:
         return np.stack((mean, np.sqrt(variance))).astype(np.float32)
 
 
-def needing_scales(hook_points: Iterable[HookPoint]) -> list[HookPoint]:
-    """Return the hook points whose selection standardizes."""
-    return [hook_point for hook_point in hook_points if hook_point.selection.standardize == "zscore"]
-
-
 @dataclass(frozen=True, eq=False)
-class MeasuredScales:
-    """Scales measured in a first pass.
+class Scales:
+    """Means and standard deviations of neurons: measured in a first pass, or those of another stage.
 
     Attributes:
-        name: name of the stage that they are for.
-        scales: polars table with columns layer, neuron, mean, deviation.
+        name: name of the stage, for error messages.
+        table: polars table with columns layer, neuron, mean, deviation.
     """
 
     name: str
-    scales: pl.DataFrame
+    table: pl.DataFrame
 
+    @classmethod
+    def measured(cls, name: str, tallies: Iterable[ScaleTally]) -> Scales:
+        """Return the scales measured by tallies.
 
-def measured_scales(name: str, tallies: Iterable[ScaleTally]) -> MeasuredScales:
-    """Return the scales measured by tallies.
+        Raises:
+            CaptureError: activations are not finite, or their squares overflow.
+        """
+        return cls(name, scale_table(replace(tally.hook_point, scale=tally.scale()) for tally in tallies))
 
-    Raises:
-        CaptureError: activations are not finite, or their squares overflow.
-    """
-    return MeasuredScales(
-        name, scale_table(replace(tally.hook_point, scale=tally.scale()) for tally in tallies)
-    )
+    def applied_to(self, hook_points: Iterable[HookPoint]) -> list[HookPoint]:
+        """Return the hook points, with scales where the selection standardizes.
 
+        Raises:
+            UsageError: a layer has no scales.
+        """
+        return [replace(point, scale=self._of(point)) for point in hook_points]
 
-def scales_from_stage(hook_points: Sequence[HookPoint], scales: Scales) -> list[HookPoint]:
-    """Return the hook points, with scales where the selection standardizes.
-
-    Raises:
-        UsageError: `scales` lacks a layer.
-    """
-    scale_of_layer = {point.layer: _scale_of(scales, point) for point in needing_scales(hook_points)}
-    return [replace(point, scale=scale_of_layer.get(point.layer)) for point in hook_points]
-
-
-def _scale_of(scales: Scales, hook_point: HookPoint) -> NDArray[np.float32]:
-    rows = scales.scales.filter(pl.col("layer") == hook_point.layer).sort("neuron")
-    if len(rows) != hook_point.layout.neurons:
-        raise UsageError(
-            f"stage {scales.name!r}: has scales of {len(rows)} neurons of layer {hook_point.layer!r} instead of "
-            f"{hook_point.layout.neurons}; pass a stage of this layer collected with a selection like 'max-1/zscore'"
-        )
-    return np.stack((rows["mean"].to_numpy(), rows["deviation"].to_numpy())).astype(np.float32)
+    def _of(self, hook_point: HookPoint) -> NDArray[np.float32] | None:
+        if hook_point.selection.standardize != "zscore":
+            return None
+        rows = self.table.filter(pl.col("layer") == hook_point.layer).sort("neuron")
+        if len(rows) != hook_point.n_neurons:
+            raise UsageError(
+                f"stage {self.name!r}: has scales of {len(rows)} neurons of layer {hook_point.layer!r} instead of "
+                f"{hook_point.n_neurons}; pass a stage of this layer collected with a selection like "
+                "'max-1/zscore'"
+            )
+        return np.stack((rows["mean"].to_numpy(), rows["deviation"].to_numpy())).astype(np.float32)
 
 
 def scale_table(hook_points: Iterable[HookPoint]) -> pl.DataFrame:

@@ -102,9 +102,5 @@ class Selection:
         return value
 
     def __str__(self) -> str:
-        parts = [self.rule]
-        if self.sign != "positive":
-            parts.append(self.sign)
-        if self.standardize != "none":
-            parts.append(self.standardize)
-        return "/".join(parts)
+        parts = (self.rule, self.sign, self.standardize)
+        return "/".join(part for part in parts if part not in ("positive", "none"))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.capture.checkpoint import Checkpoints, FolderCheckpoints, NoCheckpoints
+from txray.capture.checkpoint import FolderCheckpoints
 from txray.capture.estimate import format_bytes, require_memory
 from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
@@ -18,8 +18,8 @@ from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
 from txray.capture.model_adapter import adapter_for
 from txray.capture.padding import settle_padding
-from txray.capture.request import CollectRequest, Scales
-from txray.capture.scales import ScaleTally, measured_scales, needing_scales, scale_table, scales_from_stage
+from txray.capture.request import CollectRequest
+from txray.capture.scales import Scales, ScaleTally, scale_table
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.models.fingerprint import model_fingerprint
@@ -36,7 +36,7 @@ class SinglePass:
         collection = Collection(request)
         source = request.source()
         collection.require_memory(source)
-        checkpoints: Checkpoints = NoCheckpoints()
+        checkpoints = None
         if request.checkpoint is not None:
             settings = collection.settings(source)
             checkpoints = FolderCheckpoints(request.checkpoint, settings, request.checkpoint_seconds)
@@ -44,7 +44,7 @@ class SinglePass:
         if collection.needs_scales:
             tallies = collection.scale_tallies()
             collection.measure_scales(source, tallies, checkpoints)
-            scales = measured_scales(request.name, tallies)
+            scales = Scales.measured(request.name, tallies)
         return collection.stage(source, scales, checkpoints, max_words=request.max_words)
 
 
@@ -68,6 +68,7 @@ class Collection:
         settle_padding(self._adapter, self._hook_points)
         for hook_point in self._hook_points:
             hook_point.require_supported(request.feature_types)
+        self._standardized = [point for point in self._hook_points if point.selection.standardize == "zscore"]
         self._fingerprint = model_fingerprint(self._adapter.module)
         self._needed = 0
 
@@ -79,26 +80,20 @@ class Collection:
             "model": self._fingerprint,
             "reading code": self._adapter.fingerprint,
             "corpus": corpus.fingerprint,
-            "layers": [
-                [hook_point.layer, *hook_point.settings().values()] for hook_point in self._hook_points
-            ],
+            "layers": [[point.layer, *point.settings().values()] for point in self._hook_points],
             "feature_types": list(request.feature_types),
             "reading": self._adapter.settings,
             "folds": request.folds,
             "exemplars": request.exemplars,
             "batch_positions": request.batch_positions,
-            "scales": None if request.scales is None else request.scales.scales.write_json(),
+            "scales": None if request.scales is None else request.scales.table.write_json(),
         }
 
     def require_memory(self, corpus: Corpus, memory: int | None = None) -> None:
-        """Raise if the tallies do not fit into memory; see `txray.capture.estimate`.
-
-        Args:
-            corpus: the documents.
-            memory: maximum number of bytes if the request has none.
+        """Raise if the tallies of a corpus do not fit into memory; see `txray.capture.estimate`.
 
         Raises:
-            UsageError: the tallies need more memory.
+            UsageError: they need more bytes than the request allows or, if it has no limit, than `memory`.
         """
         allowed = memory if self.request.memory is None else self.request.memory
         self._needed = require_memory(
@@ -108,25 +103,28 @@ class Collection:
     @property
     def needs_scales(self) -> bool:
         """Return whether a first pass over all documents must measure means and deviations."""
-        return self.request.scales is None and bool(needing_scales(self._hook_points))
+        return self.request.scales is None and bool(self._standardized)
 
     def scale_tallies(self) -> list[ScaleTally]:
         """Return an empty tally for each layer that needs scales."""
-        return [ScaleTally(hook_point) for hook_point in needing_scales(self._hook_points)]
+        return list(map(ScaleTally, self._standardized))
 
-    def measure_scales(self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: Checkpoints) -> None:
+    def measure_scales(
+        self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: FolderCheckpoints | None = None
+    ) -> None:
         """Add the activations at all words of a corpus to `tallies`."""
-        checkpoint = checkpoints.for_pass("scales")
+        checkpoint = None if checkpoints is None else checkpoints.for_pass("scales", tallies)
         stream = DocumentStream(corpus, self._adapter, tagged=False)
         description = f"scales of {self.request.name}"
         run(self._adapter, stream, tallies, self.request.batch_positions, description, None, checkpoint)
-        checkpoint.complete(tallies)
+        if checkpoint is not None:
+            checkpoint.complete()
 
     def stage(
         self,
         corpus: Corpus,
         scales: Scales | None,
-        checkpoints: Checkpoints,
+        checkpoints: FolderCheckpoints | None = None,
         *,
         max_words: int | None = None,
     ) -> Stage:
@@ -136,10 +134,10 @@ class Collection:
             corpus: the documents.
             scales: scales of all layers that standardize; None if there are none.
             checkpoints: state to resume from.
-            max_words: number of words for the progress bar, if known.
+            max_words: number of words, if known, for the progress bar.
         """
         request = self.request
-        hook_points = self._hook_points if scales is None else scales_from_stage(self._hook_points, scales)
+        hook_points = self._hook_points if scales is None else scales.applied_to(self._hook_points)
         tallies = [
             LayerTally(hook_point, request.feature_types, request.folds, request.exemplars)
             for hook_point in hook_points
@@ -148,7 +146,7 @@ class Collection:
         description = f"collecting {request.name}"
         if self._needed:
             description += f" (tallies up to {format_bytes(self._needed)})"
-        checkpoint = checkpoints.for_pass("tallies")
+        checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", tallies)
         run(self._adapter, stream, tallies, request.batch_positions, description, max_words, checkpoint)
         return self._stage(corpus, tallies, stream)
 

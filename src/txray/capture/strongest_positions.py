@@ -52,20 +52,16 @@ class StrongestPositions:
     def offer(
         self, dense: NDArray[np.floating], words: ChunkWords
     ) -> Iterator[tuple[EncodedDocument, int, SelectedActivations, Surroundings]]:
-        """Add words, and yield the documents that are complete now.
-
-        Args:
-            dense: (n_words, n_neurons) activations of the words.
-            words: the words.
+        """Add words with their (n_words, n_neurons) activations, and yield the documents that are complete now.
 
         Yields:
             Each complete document, the number of its words that the layer covers, its selected activations with words
             as groups, and a function that returns the activations around them.
         """
         # Words that the layer does not cover are counted too, otherwise a document would never be complete.
-        expected = np.bincount(words.chunk.row, minlength=len(words.batch))
-        bounds = np.searchsorted(words.row, np.arange(len(words.batch) + 1))
-        for row, model_input in enumerate(words.batch):
+        expected = np.bincount(words.chunk.row, minlength=len(words.chunk.batch))
+        bounds = np.searchsorted(words.row, np.arange(len(words.chunk.batch) + 1))
+        for row, model_input in enumerate(words.chunk.batch):
             if expected[row] == 0:
                 continue
             document = self._document(model_input.encoded, dense.shape[1], dense.dtype)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from txray.capture.activations import as_numpy, pooled
-from txray.capture.checkpoint import NoCheckpoints
-from txray.capture.encoding import Indices, ModelInput
-from txray.capture.hook_point import HookPoint
+from txray.capture.activations import as_numpy
+from txray.capture.encoding import Indices
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import ForwardChunk, ModelAdapter
+from txray.capture.model_adapter import ModelAdapter
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError
@@ -77,80 +74,53 @@ class WordActivations:
     def __init__(self, hook_point: HookPoint, block: DocumentBlock) -> None:
         """Start empty."""
         self.hook_point = hook_point
+        self._block = block
         self.read = np.zeros(block.words, np.bool_)
         self.covered = np.zeros(block.words, np.bool_)
         # The dtype is that of the first output.
-        self.values: NDArray[np.floating] = np.zeros((block.words, hook_point.layout.neurons), np.float16)
+        self.values: NDArray[np.floating] = np.zeros((block.words, hook_point.n_neurons), np.float16)
         self._started = False
         self._starts = {
             id(document): start
             for document, start in zip(block.documents, block.starts.tolist(), strict=True)
         }
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+    def update(self, activations: ChunkActivations) -> None:
         """Store the activations of one chunk."""
-        if len(chunk.row) == 0:
-            return
-        start = np.array([self._starts[id(model_input.encoded.document)] for model_input in batch])
+        chunk = activations.chunk
+        start = np.array([self._starts[id(model_input.encoded.document)] for model_input in chunk.batch])
         number = start[chunk.row] + chunk.word
         self.read[number] = True
-        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        covered, groups = self.hook_point.covered_words(chunk, steps)
-        if not len(groups):
+        number = number[activations.covered]
+        if not len(number):
             return
-        values = as_numpy(pooled(flat, groups))
+        values = as_numpy(activations.of_words())
         if not self._started:
             self.values, self._started = np.empty(self.values.shape, values.dtype), True
-        self.values[number[covered]] = values
-        self.covered[number[covered]] = True
+        self.values[number] = values
+        self.covered[number] = True
 
-    def finite(self, block: DocumentBlock, words: Indices) -> NDArray[np.floating]:
-        """Return the activations at some words.
-
-        Args:
-            block: the documents.
-            words: (n,) numbers of the words, all of them `covered`.
-
-        Returns:
-            (n, n_neurons) activations.
+    def finite(self, words: Indices) -> NDArray[np.floating]:
+        """Return the (n, n_neurons) activations at (n,) words, all of them `covered`.
 
         Raises:
             CaptureError: an activation is not finite; the message names the first one.
         """
-        values = self.values if len(words) == block.words else self.values[words]
+        values = self.values if len(words) == self._block.words else self.values[words]
         if not np.isfinite(values).all():
             row, neuron = (int(index) for index in np.argwhere(~np.isfinite(values))[0])
             raise CaptureError(
                 f"layer {self.hook_point.layer!r}: activation {float(values[row, neuron])} of neuron {neuron} in "
-                f"{block.describe(int(words[row]))}; the model's weights are broken, or its activations overflow"
+                f"{self._block.describe(int(words[row]))}; the model's weights are broken, or its activations overflow"
             )
         return values
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return the whole state as arrays."""
-        return {"values": self.values, "read": self.read, "covered": self.covered}
-
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state_dict` returned."""
-        self.values, self.read, self.covered = state["values"], state["read"], state["covered"]
-        self._started = True
 
 
 def read_block(
     adapter: ModelAdapter, hook_points: Sequence[HookPoint], block: DocumentBlock, batch_positions: int
 ) -> tuple[list[WordActivations], Counter[str]]:
-    """Run a model over a block of documents.
-
-    Args:
-        adapter: adapter of the model.
-        hook_points: distinct hook points.
-        block: the documents.
-        batch_positions: maximum number of padded positions in a batch.
-
-    Returns:
-        Activations per hook point, and the number of words that the model does not read, by reason.
-    """
+    """Return the activations of each hook point at a block of documents, and the number of unread words by reason."""
     activations = [WordActivations(hook_point, block) for hook_point in hook_points]
     stream = DocumentStream(Corpus.from_documents("block", block.documents), adapter, tagged=False)
-    run(adapter, stream, activations, batch_positions, "reading", block.words, NoCheckpoints())
+    run(adapter, stream, activations, batch_positions, "reading", block.words)
     return activations, stream.unread

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.capture.activations import Check
-from txray.capture.encoding import EncodedDocument, Indices, ModelInput
+from txray.capture.encoding import EncodedDocument, Indices
 from txray.capture.features import OUTPUT, features_of
 from txray.capture.model_adapter import ForwardChunk
 from txray.errors import CaptureError
@@ -22,35 +22,36 @@ _LONGEST = 200
 
 @dataclass(frozen=True, eq=False)
 class ChunkWords:
-    """The words of a chunk that a layer covers.
+    """The words of a chunk, or some of them.
 
     Attributes:
-        batch: inputs of the model.
+        chunk: the chunk.
+        index: (n,) index of each word in the chunk.
         row: (n,) input of each word.
         word: (n,) position of each word in its document.
         key: (n,) hash of the document's id.
         fold: (n,) fold of the document.
-        mask: (n_words of the chunk,) which words of the chunk these are.
-        chunk: the chunk.
     """
 
-    batch: list[ModelInput]
+    chunk: ForwardChunk
+    index: Indices
     row: Indices
     word: Indices
     key: Indices
     fold: Indices
-    mask: NDArray[np.bool_]
-    chunk: ForwardChunk
 
     @classmethod
-    def of(
-        cls, batch: list[ModelInput], chunk: ForwardChunk, mask: NDArray[np.bool_], folds: int
-    ) -> ChunkWords:
-        """Return the words of a chunk selected by `mask`."""
-        row, word = chunk.row[mask], chunk.word[mask]
-        key = np.array([model_input.encoded.key for model_input in batch], dtype=np.int64)[row]
-        fold_key = np.array([model_input.encoded.fold_key for model_input in batch], dtype=np.int64)[row]
-        return cls(batch, row, word, key, fold_key % folds, mask, chunk)
+    def of(cls, chunk: ForwardChunk, folds: int) -> ChunkWords:
+        """Return all words of a chunk."""
+        row = chunk.row
+        key = np.array([model_input.encoded.key for model_input in chunk.batch], dtype=np.int64)
+        fold_key = np.array([model_input.encoded.fold_key for model_input in chunk.batch], dtype=np.int64)
+        return cls(chunk, np.arange(len(row)), row, chunk.word, key[row], fold_key[row] % folds)
+
+    def where(self, mask: NDArray[np.bool_]) -> ChunkWords:
+        """Return the words for which the (n,) mask is True."""
+        columns = (self.index, self.row, self.word, self.key, self.fold)
+        return ChunkWords(self.chunk, *(column[mask] for column in columns))
 
     def __len__(self) -> int:
         return len(self.row)
@@ -59,10 +60,10 @@ class ChunkWords:
         """Return (n,) the feature of each word."""
         if feature_type == OUTPUT:
             outputs = self.chunk.outputs or []
-            return outputs if self.mask.all() else [outputs[i] for i in np.flatnonzero(self.mask)]
+            return [outputs[i] for i in self.index.tolist()]
         names: list[str] = []
         for row, words in self._by_input():
-            features = features_of(feature_type, self.batch[row].encoded)
+            features = features_of(feature_type, self.chunk.batch[row].encoded)
             # The words are mostly consecutive: slice them at once.
             if words[-1] - words[0] == len(words) - 1:
                 names += features[words[0] : words[-1] + 1]
@@ -75,7 +76,7 @@ class ChunkWords:
         names: list[str] = []
         sizes: list[int] = []
         for row, words in self._by_input():
-            model_input = self.batch[row]
+            model_input = self.chunk.batch[row]
             if not model_input.pieces:
                 raise CaptureError(
                     f"document {model_input.encoded.document.id!r}: the model's encoding does not name its pieces; "
@@ -87,47 +88,44 @@ class ChunkWords:
                 sizes.append(int(ends[index] - model_input.starts[index]))
         return names, np.repeat(np.arange(len(sizes)), sizes)
 
-    def check(self, layer: str, word_of_group: Indices | None = None) -> Check:
-        """Return a function that raises if one number per group is not finite.
+    def require_finite(self, layer: str, sums: NDArray[np.floating], word_of_sum: Indices) -> None:
+        """Raise if a sum of activations is not finite.
 
         Args:
             layer: name of the layer, for errors.
-            word_of_group: (n_groups,) word of each group; by default each group is a word.
-        """
+            sums: (n_sums,) sums of the activations of words or pieces.
+            word_of_sum: (n_sums,) word of each.
 
-        def require_finite(per_group: NDArray[np.floating]) -> None:
-            finite = np.isfinite(per_group)
-            if finite.all():
-                return
-            group = int(np.flatnonzero(~finite)[0])
-            i = group if word_of_group is None else int(word_of_group[group])
-            document, position = self.batch[int(self.row[i])].encoded.document, int(self.word[i])
+        Raises:
+            CaptureError: the message names the word.
+        """
+        broken = np.flatnonzero(~np.isfinite(sums))
+        if len(broken):
+            i = int(word_of_sum[broken[0]])
+            document, position = self.chunk.batch[int(self.row[i])].encoded.document, int(self.word[i])
             raise CaptureError(
-                f"layer {layer!r}: activation {float(per_group[group])} in document {document.id!r}, "
+                f"layer {layer!r}: activation {float(sums[broken[0]])} in document {document.id!r}, "
                 f"word {position} ({document.words[position][:40]!r}); the model's weights are broken, or "
                 "its activations overflow"
             )
-
-        return require_finite
 
     def occurrence(self, i: int) -> Occurrence:
         """Return word `i` with the words around it."""
         row, word, chunk = int(self.row[i]), int(self.word[i]), self.chunk
         occurrence = chunk.occurrences.get((row, word))
         if occurrence is None:
-            index = int(np.flatnonzero(self.mask)[i]) if chunk.outputs is not None else 0
             occurrence = chunk.occurrences[row, word] = occurrence_of(
-                self.batch[row].encoded,
+                chunk.batch[row].encoded,
                 word,
-                output=None if chunk.outputs is None else chunk.outputs[index],
+                output=None if chunk.outputs is None else chunk.outputs[int(self.index[i])],
                 probability=None if chunk.probability is None else float(chunk.probability[row]),
             )
         return occurrence
 
     def _by_input(self) -> Iterator[tuple[int, list[int]]]:
         """Yield each input with its words."""
-        starts = np.flatnonzero(np.diff(self.row, prepend=-1))
-        for start, end in zip(starts.tolist(), np.append(starts[1:], len(self.row)).tolist(), strict=True):
+        starts = np.flatnonzero(np.diff(self.row, prepend=-1)).tolist()
+        for start, end in pairwise([*starts, len(self.row)]):
             yield int(self.row[start]), self.word[start:end].tolist()
 
 

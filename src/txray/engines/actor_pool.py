@@ -8,8 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from txray.capture.request import Scales
-from txray.capture.scales import ScaleTally
+from txray.capture.scales import Scales, ScaleTally
 from txray.engines.cluster import Cluster, RemoteHandles
 from txray.engines.merge_tree import MergeTree
 from txray.engines.shard_store import ShardStore
@@ -83,11 +82,7 @@ class ActorPool:
                 self._ray.kill(worker)
 
     def measure_scales(self, tallies: Sequence[ScaleTally], label: str) -> None:
-        """Add the sums of all shards to the tallies, in the order of their numbers so that all bits are reproducible.
-
-        Args:
-            tallies: one per layer that standardizes, empty.
-            label: of the progress bar.
+        """Add the sums of all shards to empty tallies, in the order of their numbers so that all bits are reproducible.
 
         Raises:
             TxrayError: a worker cannot read its shard.
@@ -113,17 +108,14 @@ class ActorPool:
         )
 
     def collect(
-        self, scales: Scales | None, store: ShardStore, label: str
+        self, scales: Scales | None, store: ShardStore | None, label: str
     ) -> tuple[Stage | None, frozenset[int]]:
-        """Return the stage of all shards together.
+        """Return the stage of all shards together (None if all are empty), and the numbers of the empty shards.
 
         Args:
             scales: measured in a first pass.
-            store: of shards that need not be read again, and of those that are read now.
-            label: of the progress bar.
-
-        Returns:
-            The stage (None if all shards are empty), and the numbers of the empty shards.
+            store: holds shards that need not be read again, and receives those that are read now; None for no store.
+            label: text of the progress bar.
 
         Raises:
             TxrayError: a worker cannot read its shard.
@@ -138,13 +130,13 @@ class ActorPool:
                 empty.add(number)
                 tree.leave_out(number)
                 return
-            if store.is_persistent:
+            if store is not None:
                 store.save(number, self._ray.get(result))
             tree.add(number, result)
 
         def without_stored(numbers: Iterable[int]) -> list[int]:
             missing = set(numbers)
-            for number, stage in store.load(sorted(missing)):
+            for number, stage in () if store is None else store.load(sorted(missing)):
                 tree.add(number, self._ray.put(stage))
                 missing.discard(number)
             return sorted(missing)
@@ -178,11 +170,11 @@ class ActorPool:
         """Read all shards, and merge results as soon as possible.
 
         Args:
-            numbers: of the shards.
+            numbers: numbers of the shards.
             submit: gives a shard to a worker; returns the references of its status and of its result.
             on_done: called with the number of a shard, its status, and the reference of its result.
             tree: merges the results.
-            label: of the progress bar.
+            label: text of the progress bar.
             without_stored: returns which of the shards with lost results must be read again.
         """
         waiting = deque(numbers)

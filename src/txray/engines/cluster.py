@@ -10,20 +10,20 @@ import signal
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 import torch
+from torch import nn
 
 from txray._optional import import_extra
 from txray.capture.request import CollectRequest
-from txray.capture.scales import MeasuredScales
 from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError, in_one_line
 from txray.models.base_model import input_device
-from txray.models.text_model import TextModel
+from txray.models.text_model import module_of
 from txray.safe_path import imports_from, safe_environment
 
 _LOCAL = "local"
@@ -64,12 +64,7 @@ class Cluster:
     """
 
     def __init__(self, address: str | None, cpus: int) -> None:
-        """Store the settings; `__enter__` connects.
-
-        Args:
-            address: of a cluster; None for the connected one, or a local one.
-            cpus: of a local cluster.
-        """
+        """Store the address (None: the connected cluster, or a local one) and the CPUs of a local cluster."""
         self.ray = _ray()
         self._address = address
         self._cpus = cpus
@@ -90,10 +85,7 @@ class Cluster:
         started: dict[str, Any] = {"num_cpus": self._cpus, "include_dashboard": False}
         try:
             _require_answer(address)
-            with ExitStack() as entered:
-                for variable, value in {_USAGE: "0", **safe_environment()}.items():
-                    entered.enter_context(_set(variable, value))
-                entered.enter_context(_restored_signals())
+            with _environment({_USAGE: "0", **safe_environment()}), _restored_signals():
                 if not address.startswith(_CLIENT):
                     quiet["job_config"] = _job_config()
                 self.ray.init(address, **quiet, **(started if address == _LOCAL else {}))
@@ -128,18 +120,15 @@ class Cluster:
     def send(self, request: CollectRequest, source: Corpus) -> RemoteHandles:
         """Put model, corpus and request into the cluster's memory, once for all workers.
 
-        Args:
-            request: its model stays on its device.
-            source: the documents.
-
         Raises:
             UsageError: something cannot be sent to another process.
         """
         # Computed now, so that the workers need not read the whole corpus for it.
         _ = source.fingerprint
-        with _on_processor(request.model):
+        module = module_of(request.model)
+        with _on_processor(module):
             model = self._put(
-                f"model of type {_type_name(request.model)}",
+                f"model of type {type(module).__name__}",
                 request.model,
                 "define the functions it calls in a module, and keep open files, locks and connections out of it",
             )
@@ -148,13 +137,11 @@ class Cluster:
             source,
             "build it from functions and values that can be pickled, or read it with txray.read_corpus",
         )
-        # None replaces what is sent separately; of a stage that provides scales, only those are sent.
-        scales = request.scales
+        # None replaces what is sent separately.
         rest: Any = replace(
             request,
             model=None,  # type: ignore[arg-type]
             corpus=None,  # type: ignore[arg-type]
-            scales=None if scales is None else MeasuredScales(scales.name, scales.scales),
             checkpoint=None,
             max_words=None,
         )
@@ -215,7 +202,7 @@ def _require_answer(address: str) -> None:
 
 def _ray() -> Any:
     # Ray reads this setting when it is imported. txray reports ended workers itself, if it matters.
-    with _set(_SKIPPED_LOGS, os.environ.get(_SKIPPED_LOGS, "A worker died or was killed")):
+    with _environment({_SKIPPED_LOGS: os.environ.get(_SKIPPED_LOGS, "A worker died or was killed")}):
         return import_extra("the engine for Ray needs", "ray", "ray")
 
 
@@ -239,36 +226,33 @@ def _job_config() -> Any:
     return config
 
 
-def _type_name(model: object) -> str:
-    return type(model.module if isinstance(model, TextModel) else model).__name__
-
-
 @contextmanager
-def _on_processor(model: Any) -> Iterator[None]:
-    """Move the model to the processor while it is sent, because the workers may lack this process's device."""
-    device = input_device(model.module if isinstance(model, TextModel) else model)
+def _on_processor(module: nn.Module) -> Iterator[None]:
+    """Move a module to the processor while it is sent, because the workers may lack this process's device."""
+    device = input_device(module)
     if device.type == "cpu":
         yield
         return
-    model.to(torch.device("cpu"))
+    module.to(torch.device("cpu"))
     try:
         yield
     finally:
-        model.to(device)
+        module.to(device)
 
 
 @contextmanager
-def _set(variable: str, value: str) -> Iterator[None]:
-    """Set an environment variable for a while, also for processes that are started meanwhile."""
-    before = os.environ.get(variable)
-    os.environ[variable] = value
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for a while, also for processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

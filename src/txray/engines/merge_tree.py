@@ -33,13 +33,7 @@ class MergeTree:
     """
 
     def __init__(self, ray: Any, n_shards: int, max_merges: int) -> None:
-        """Start without results.
-
-        Args:
-            ray: the library.
-            n_shards: number of shards.
-            max_merges: limit of simultaneous merges.
-        """
+        """Start without results of `n_shards` shards; at most `max_merges` merges run at a time."""
         self._ray = ray
         self._max_merges = max_merges
         self._depth = (n_shards - 1).bit_length()

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from txray.capture.request import CollectRequest
-from txray.capture.scales import measured_scales
+from txray.capture.scales import Scales
 from txray.capture.single_pass import Collection, shard_of
 from txray.checks import is_integer, is_number
 from txray.corpus.corpus import Corpus
 from txray.engines.actor_pool import ActorPool
 from txray.engines.cluster import Cluster
-from txray.engines.shard_store import shard_store
+from txray.engines.shard_store import ShardStore
 from txray.errors import EngineError, UsageError
 from txray.preferences import Preferences, Stage
 
@@ -84,7 +84,8 @@ class Ray:
         collection = Collection(request)
         source = request.source()
         description = {**collection.settings(source), "shards": n_shards}
-        store = shard_store(request.checkpoint, description, n_shards)
+        folder = request.checkpoint
+        store = None if folder is None else ShardStore(folder, description, n_shards)
         with cluster:
             cluster.require_room(self.cpus)
             gpus = cluster.gpus(workers, self.gpus)
@@ -93,10 +94,11 @@ class Ray:
                 scales = None
                 if collection.needs_scales:
                     tallies = collection.scale_tallies()
-                    if not store.load_scales(tallies):
+                    if store is None or not store.load_scales(tallies):
                         pool.measure_scales(tallies, f"scales of {request.name}")
-                        store.save_scales(tallies)
-                    scales = measured_scales(request.name, tallies)
+                        if store is not None:
+                            store.save_scales(tallies)
+                    scales = Scales.measured(request.name, tallies)
                 whole, empty = pool.collect(scales, store, f"collecting {request.name}")
             if whole is None:
                 # All shards are empty, and reading an empty corpus raises an error of its own.

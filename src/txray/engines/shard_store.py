@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from txray.capture.checkpoint import FolderCheckpoints, Stateful
 from txray.errors import StageError
@@ -19,56 +19,14 @@ _SHARDS = "shards"
 _SHARD = re.compile(r"\d{5,}-of-\d{5,}")
 
 
-class ShardStore(Protocol):
-    """Storage of finished shards."""
-
-    def load_scales(self, tallies: Sequence[Stateful]) -> bool:
-        """Restore the sums of the first pass; return whether they were stored."""
-
-    def save_scales(self, tallies: Sequence[Stateful]) -> None:
-        """Store the sums of the first pass."""
-
-    @property
-    def is_persistent(self) -> bool:
-        """True if shards are stored at all."""
-
-    def save(self, number: int, stage: Stage) -> None:
-        """Store a shard."""
-
-    def load(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:
-        """Yield the stored ones among these shards, one after the other."""
-
-
-class NullShardStore:
-    """Stores nothing: an interrupted collection starts again."""
-
-    is_persistent = False
-
-    def load_scales(self, tallies: Sequence[Stateful]) -> bool:
-        """Return False."""
-        return False
-
-    def save_scales(self, tallies: Sequence[Stateful]) -> None:
-        """Store nothing."""
-
-    def save(self, number: int, stage: Stage) -> None:
-        """Store nothing."""
-
-    def load(self, numbers: Sequence[int]) -> Iterator[tuple[int, Stage]]:
-        """Yield nothing."""
-        return iter(())
-
-
-class FolderShardStore:
+class ShardStore:
     """Shards in the folder of the future stage, beside a checkpoint that describes the collection."""
 
-    is_persistent = True
-
     def __init__(self, folder: Path, description: Mapping[str, Any], n_shards: int) -> None:
-        """Open the folder, and continue with its shards if they are of the same collection.
+        """Open the folder of the stage, and continue with its shards if they are of the same collection.
 
         Args:
-            folder: of the stage.
+            folder: folder of the stage.
             description: everything that the result depends on, as plain JSON values.
             n_shards: number of shards.
 
@@ -86,11 +44,11 @@ class FolderShardStore:
 
     def load_scales(self, tallies: Sequence[Stateful]) -> bool:
         """Restore the sums of the first pass; return whether they were stored."""
-        return self._checkpoints.for_pass("scales").restore(tallies) > 0
+        return self._checkpoints.for_pass("scales", tallies).restore() > 0
 
     def save_scales(self, tallies: Sequence[Stateful]) -> None:
         """Store the sums of the first pass."""
-        self._checkpoints.for_pass("scales").complete(tallies)
+        self._checkpoints.for_pass("scales", tallies).complete()
         self._is_described = True
 
     def save(self, number: int, stage: Stage) -> None:
@@ -126,8 +84,3 @@ class FolderShardStore:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:05d}-of-{self._n_shards:05d}"
-
-
-def shard_store(folder: Path | None, description: Mapping[str, Any], n_shards: int) -> ShardStore:
-    """Return the store of a folder, or one that stores nothing without a folder."""
-    return NullShardStore() if folder is None else FolderShardStore(folder, description, n_shards)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from txray.errors import TxrayError
 from txray.preferences import Stage, merge_stages
 
 if TYPE_CHECKING:
-    from txray.capture.request import CollectRequest, Scales
+    from txray.capture.request import CollectRequest
+    from txray.capture.scales import Scales
     from txray.capture.single_pass import Collection
     from txray.corpus.corpus import Corpus
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,7 @@ class Worker:
     """Holds a copy of the model and reads one shard after the other."""
 
     def __init__(self, n_shards: int, workers_per_machine: int) -> None:
-        """Start idle; `begin` takes the model, because Ray reports errors of methods better than of constructors.
-
-        Args:
-            n_shards: number of shards.
-            workers_per_machine: workers that share the memory of this machine.
-        """
+        """Start idle; `begin` takes the model, because Ray reports errors of methods better than of constructors."""
         self._n_shards = n_shards
         self._workers_per_machine = workers_per_machine
         self._corpus: Corpus | None = None
@@ -49,13 +48,12 @@ class Worker:
         import torch
 
         from txray.capture.single_pass import Collection
-        from txray.models.text_model import TextModel
+        from txray.models.text_model import module_of
 
         torch.set_num_threads(cpus)
         try:
-            module = model.module if isinstance(model, TextModel) else model
             if gpus and torch.cuda.is_available():
-                module.to(torch.device("cuda"))
+                module_of(model).to(torch.device("cuda"))
             self._corpus = corpus
             self._collection = Collection(replace(request, model=model, corpus=corpus))
         except TxrayError as error:
@@ -64,37 +62,36 @@ class Worker:
 
     def measure_scales(self, number: int) -> tuple[ShardStatus, list[dict[str, Any]] | None]:
         """Return the sums of all activations of a shard, per layer that standardizes."""
-        from txray.capture.checkpoint import NoCheckpoints
 
-        collection, shard = self._shard(number)
-        try:
-            if shard.is_empty():
-                return ShardStatus(empty=True), None
+        def measure(collection: Collection, shard: Corpus) -> list[dict[str, Any]]:
             tallies = collection.scale_tallies()
-            collection.measure_scales(shard, tallies, NoCheckpoints())
-        except TxrayError as error:
-            return ShardStatus(error=error), None
-        return ShardStatus(), [tally.state_dict() for tally in tallies]
+            collection.measure_scales(shard, tallies)
+            return [tally.state_dict() for tally in tallies]
+
+        return self._read(number, measure)
 
     def collect(self, number: int, scales: Scales | None) -> tuple[ShardStatus, Stage | None]:
         """Return the stage of a shard."""
-        from txray.capture.checkpoint import NoCheckpoints
         from txray.capture.estimate import allowed_memory
 
-        collection, shard = self._shard(number)
-        try:
-            if shard.is_empty():
-                return ShardStatus(empty=True), None
+        def collect(collection: Collection, shard: Corpus) -> Stage:
             collection.require_memory(shard, allowed_memory() // self._workers_per_machine)
-            stage = collection.stage(shard, scales or collection.request.scales, NoCheckpoints())
-        except TxrayError as error:
-            return ShardStatus(error=error), None
-        return ShardStatus(), stage
+            return collection.stage(shard, scales or collection.request.scales)
 
-    def _shard(self, number: int) -> tuple[Collection, Corpus]:
+        return self._read(number, collect)
+
+    def _read(
+        self, number: int, read: Callable[[Collection, Corpus], Result]
+    ) -> tuple[ShardStatus, Result | None]:
         if self._collection is None or self._corpus is None:
             raise RuntimeError("a worker was given a shard before the model")
-        return self._collection, self._corpus.shard(number, self._n_shards)
+        try:
+            shard = self._corpus.shard(number, self._n_shards)
+            if shard.is_empty():
+                return ShardStatus(empty=True), None
+            return ShardStatus(), read(self._collection, shard)
+        except TxrayError as error:
+            return ShardStatus(error=error), None
 
 
 def merged(*stages: Stage) -> tuple[ShardStatus, Stage]:

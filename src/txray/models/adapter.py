@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from txray.errors import UsageError
-from txray.models.base_model import base_model_of, base_prefix, input_device, pretrained_in, unwrapped
+from txray.models.base_model import (
+    base_model_of,
+    base_prefix,
+    in_evaluation_mode,
+    input_device,
+    pretrained_in,
+    unwrapped,
+)
 from txray.models.pieces import PieceEncoder, require_pieces, special_ids
 from txray.models.text_model import Pooling, Task, TextModel
 
@@ -22,6 +29,7 @@ _LONGEST_WINDOW = 1_024
 _POSITIONS = (
     "max_position_embeddings",
     "n_positions",
+    "max_seq_len",
     "max_encoder_position_embeddings",
     "max_decoder_position_embeddings",
 )
@@ -182,35 +190,29 @@ def _lags(module: nn.Module, text: Sequence[int]) -> Mapping[str, int]:
 
 def _measured_lags(base: nn.Module, text: Sequence[int]) -> dict[str, int]:
     """Return 1 for layers whose output grows with the decoder's input, and 0 for those of the encoder."""
-    shapes: list[dict[str, object]] = []
-    modes = {part: part.training for part in base.modules()}
-    device = input_device(base)
-    base.eval()
     try:
-        with torch.no_grad():
-            for steps in (2, 3):
-                shape_of: dict[str, object] = {}
-                hooks = [
-                    part.register_forward_hook(partial(_record_shape, shape_of, name))
-                    for name, part in base.named_modules()
-                    if name
-                ]
-                try:
-                    base(
-                        input_ids=torch.tensor([list(text)], device=device),
-                        decoder_input_ids=torch.tensor([list(text[:1]) * steps], device=device),
-                    )
-                finally:
-                    for hook in hooks:
-                        hook.remove()
-                shapes.append(shape_of)
+        with in_evaluation_mode(base), torch.no_grad():
+            short, long = (_shapes(base, text, list(text[:1]) * steps) for steps in (2, 3))
     except Exception:
         # The model does not take separate inputs for its two sides: rely on the names of layers.
         return {}
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
-    return {name: int(shape != shapes[1].get(name)) for name, shape in shapes[0].items()}
+    return {name: int(shape != long.get(name)) for name, shape in short.items()}
+
+
+def _shapes(base: nn.Module, text: Sequence[int], decoder_text: Sequence[int]) -> dict[str, object]:
+    """Return the shapes of the outputs of all parts of an encoder-decoder."""
+    shape_of: dict[str, object] = {}
+    device = input_device(base)
+    with ExitStack() as hooks:
+        for name, part in base.named_modules():
+            if name:
+                hook = part.register_forward_hook(partial(_record_shape, shape_of, name))
+                hooks.callback(hook.remove)
+        base(
+            input_ids=torch.tensor([list(text)], device=device),
+            decoder_input_ids=torch.tensor([list(decoder_text)], device=device),
+        )
+    return shape_of
 
 
 def _record_shape(

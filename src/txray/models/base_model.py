@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,14 +57,10 @@ def base_model_of(module: nn.Module) -> Any:
     return inner if isinstance(inner, nn.Module) else pretrained
 
 
-def name_within(module: nn.Module, part: nn.Module) -> str:
-    """Return the layer name of a part of a module; empty if it is the module itself or not a part of it."""
-    return next((name for name, inner in module.named_modules() if inner is part), "")
-
-
 def base_prefix(module: nn.Module) -> str:
     """Return the prefix of the layer names of the base model, e.g. `bert.`; empty if there is no head."""
-    name = name_within(module, base_model_of(module))
+    base = base_model_of(module)
+    name = next((name for name, part in module.named_modules() if part is base), "")
     return f"{name}." if name else ""
 
 
@@ -80,6 +78,18 @@ def input_device(module: nn.Module) -> torch.device:
             if computing is not None:
                 return torch.device(computing)
     return torch.device("cpu")
+
+
+@contextmanager
+def in_evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and restore the mode of each of its parts afterwards."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def _is_pretrained(module: nn.Module) -> bool:

@@ -105,14 +105,11 @@ def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -
     module = unwrapped(module)
     configuration = _configuration(module)
     configured = configured or configuration is not None
-    plain = {} if configured else _plain_attributes(module)
-    yield repr((name, class_of(module).__name__, configuration, sorted(plain.items())))
+    attributes = {} if configured else _attributes(module)
+    plain = [(attribute, value) for attribute, value in attributes.items() if _is_plain(value)]
+    yield repr((name, class_of(module).__name__, configuration, plain))
     for key, child in module.named_children():
         yield from _structure(child, f"{name}.{key}", configured=configured)
-
-
-def _plain_attributes(module: nn.Module) -> dict[str, object]:
-    return {name: value for name, value in _attributes(module).items() if _is_plain(value)}
 
 
 def _is_plain(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,7 +72,13 @@ def hugging_face(
             **source,
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **source)
-    missing = _random_weights(module, loaded["missing_keys"])
+    # A pooler does not matter, because it has no activations per position; tables that the model computes, such as
+    # sines of positions, are not random.
+    missing = sorted(
+        key
+        for key in loaded["missing_keys"]
+        if not key.startswith("pooler.") and not _is_computed(module, key)
+    )
     if missing:
         whole = "" if head == "saved" else f", or load the whole {_saved_as(config)} with head='saved'"
         raise SnapshotError(
@@ -80,15 +86,9 @@ def hugging_face(
             f"random; use a complete model.safetensors that matches {CONFIG}{whole}"
         )
     require_pieces(tokenizer, name)
-    class_names = _classes(config, name, classes) if task == "classification" else ()
+    names = _classes(config, name, classes) if task == "classification" else ()
     return from_transformers(
-        module.eval(),
-        tokenizer,
-        window=window,
-        overlap=overlap,
-        pooling=pooling,
-        task=task,
-        classes=class_names,
+        module.eval(), tokenizer, window=window, overlap=overlap, pooling=pooling, task=task, classes=names
     )
 
 
@@ -122,15 +122,6 @@ def _saved_as(config: PreTrainedConfig) -> str:
     return ", ".join(config.architectures or []) or "an unnamed class"
 
 
-def _random_weights(module: Any, missing: Iterable[str]) -> list[str]:
-    """Return the missing weights that would be random and that matter.
-
-    A pooler does not matter, because it has no activations per position. Tables that the model computes, such as sines
-    of positions, are not random.
-    """
-    return sorted(key for key in missing if not key.startswith("pooler.") and not _is_computed(module, key))
-
-
 def _is_computed(module: Any, key: str) -> bool:
     """Return whether a weight is computed: equal under any seed, and not constant."""
     owner, _, name = key.rpartition(".")
@@ -159,7 +150,7 @@ def _task(config: PreTrainedConfig, name: str | Path) -> Task:
         if architecture.endswith(("ForCausalLM", "LMHeadModel")) and not config.is_encoder_decoder:
             return "next-word"
     raise UsageError(
-        f"{name}: was saved as {', '.join(config.architectures or []) or 'a model without a head'}, which has no "
+        f"{name}: was saved as {_saved_as(config)}, which has no "
         "score; use a model that classifies sequences or predicts the next word, or pass your own metric to txray.prune"
     )
 

@@ -108,14 +108,11 @@ class RecurrentStack(nn.Module):
     def forward(
         self, inputs: Tensor, state: tuple[HiddenState, ...] | None = None
     ) -> tuple[Tensor, tuple[HiddenState, ...]]:
-        """Return the output of the last layer after each step.
+        """Return the (batch, time, hidden) outputs of the last layer, and the state to continue from.
 
         Args:
             inputs: (batch, time, embedding).
             state: one state per layer; None for a new text.
-
-        Returns:
-            (batch, time, hidden) outputs, and the state to continue from.
         """
         outputs, states = inputs, []
         for depth, layer in enumerate(self.layers):
@@ -150,26 +147,16 @@ class RecurrentModel(nn.Module):
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
     def encode(self, words: Iterable[str]) -> list[int]:
-        """Return the ids of a document: `<eos> w1 ... wn <eos>`.
-
-        Args:
-            words: (n,) words.
-
-        Returns:
-            (n + 2,) ids. The two `<eos>` are never counted as words.
-        """
+        """Return the (n + 2,) ids of n words, `<eos> w1 ... wn <eos>`; the two `<eos>` are never counted as words."""
         end = self.vocabulary.encode((END,))
         return [*end, *self.vocabulary.encode(words), *end]
 
     def hidden_states(self, ids: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
-        """Return the output of the last recurrent layer after each word.
+        """Return the (batch, time, hidden) outputs of the last recurrent layer, and the state to continue from.
 
         Args:
             ids: (batch, time) int64 ids.
             state: state to continue from; None for a new text.
-
-        Returns:
-            (batch, time, hidden) outputs, and the state to continue from.
         """
         outputs, state = self.rnn(self.dropout(self.embedding(ids)), state)
         return outputs, state
@@ -191,14 +178,11 @@ class RecurrentLanguageModel(RecurrentModel):
             self.decoder.weight = self.embedding.weight
 
     def forward(self, ids: Tensor, state: HiddenState | None = None) -> tuple[Tensor, HiddenState]:
-        """Return the logits of the next word.
+        """Return the (batch, time, vocabulary) logits of the next word, and the state to continue from.
 
         Args:
             ids: (batch, time) int64 ids.
             state: state to continue from; None for a new text.
-
-        Returns:
-            (batch, time, vocabulary) logits, and the state to continue from.
         """
         outputs, state = self.hidden_states(ids, state)
         return self.decoder(self.dropout(outputs)), state
@@ -261,11 +245,7 @@ def language_model(
     Args:
         cell: `lstm`, `gru`, `rnn-tanh` or `rnn-relu`.
         corpus_or_vocabulary: a corpus whose words the model will know, or a vocabulary.
-        embedding: size of the embedding.
-        hidden: number of neurons per recurrent layer.
-        layers: number of recurrent layers.
-        dropout: share of the values dropped in training.
-        tied: whether the decoder uses the weights of the embedding.
+        embedding, hidden, layers, dropout, tied: see `RecurrentConfig`.
         vocabulary_size: number of words to take from a corpus, `<unk>` and `<eos>` included; None for all.
         lowercase: whether words from a corpus are lower-cased.
         seed: random seed of the weights; the global random state is not changed.
@@ -278,8 +258,7 @@ def language_model(
     if isinstance(corpus_or_vocabulary, Vocabulary):
         if vocabulary_size is not None:
             raise UsageError(
-                f"language_model: vocabulary_size={vocabulary_size} cannot be combined with a vocabulary; "
-                "omit it"
+                f"language_model: vocabulary_size={vocabulary_size} cannot be combined with a vocabulary; omit it"
             )
         vocabulary = corpus_or_vocabulary
     else:

@@ -38,14 +38,11 @@ class SentimentClassifier(RecurrentModel):
         self.head = nn.Linear(config.hidden * len(pooling.split("+")), 1)
 
     def pool(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        """Return the features of each document that the head reads, independent of padding.
+        """Return the (batch, features) that the head reads, independent of padding.
 
         Args:
             outputs: (batch, time, hidden) hidden states of documents padded on the right.
             lengths: (batch,) int64 numbers of positions in use, the two `<eos>` included: at least 3.
-
-        Returns:
-            (batch, hidden) for `last`, (batch, 3 * hidden) for `last+avg+max`.
         """
         rows = torch.arange(len(outputs), device=outputs.device)
         last = outputs[rows, lengths - 1]
@@ -58,14 +55,11 @@ class SentimentClassifier(RecurrentModel):
         return torch.cat((last, average, strongest), dim=1)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Return the logits of the class `pos`.
+        """Return the (batch,) logits of the class `pos`.
 
         Args:
             ids: (batch, time) int64 ids of documents as `encode` returns them, padded on the right with any id.
-            lengths: (batch,) int64 numbers of positions in use, the two `<eos>` included: at least 3.
-
-        Returns:
-            (batch,) logits.
+            lengths: see `pool`.
         """
         outputs, _ = self.hidden_states(ids)
         logits: Tensor = self.head(self.dropout(self.pool(outputs, lengths)))

@@ -8,14 +8,15 @@ vocabulary.json     its words
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from txray.errors import SnapshotError, UsageError, in_one_line
@@ -54,13 +55,12 @@ def save_model(model: RecurrentModel, folder: Path | str, **metadata: object) ->
         )
     _require_plain_weights(model, kind)
     with atomic_folder(Path(folder), markers=(MODEL,)) as new:
-        save_file(weights_of(model), new / _WEIGHTS)
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in model.named_parameters()}
+        save_file(weights, new / _WEIGHTS)
         (new / _WEIGHTS).chmod(0o644)  # safetensors creates files that only their owner can read
         vocabulary = model.vocabulary
-        _write_json(
-            new / _VOCABULARY,
-            {"format": FORMAT, "lowercase": vocabulary.lowercase, "words": vocabulary.words},
-        )
+        content = {"format": FORMAT, "lowercase": vocabulary.lowercase, "words": vocabulary.words}
+        _write_json(new / _VOCABULARY, content)
         description = {
             "format": FORMAT,
             "kind": kind,
@@ -109,13 +109,7 @@ def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def load_snapshot(folder: Path | str) -> RecurrentLanguageModel | SentimentClassifier:
-    """Load a snapshot.
-
-    Args:
-        folder: folder written by `save_model`.
-
-    Returns:
-        The model on the CPU, in evaluation mode.
+    """Load a folder written by `save_model`: the model on the CPU, in evaluation mode.
 
     Raises:
         SnapshotError: a file is missing or damaged, words or sizes do not match the weights, or the format has another
@@ -144,18 +138,10 @@ def snapshot_metadata(folder: Path | str) -> Mapping[str, Any]:
     return metadata
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return name -> weights on the CPU; shared weights under their first name only."""
-    return {
-        name: parameter.detach().cpu().contiguous()
-        for name, parameter in model.named_parameters(remove_duplicate=True)
-    }
-
-
 def _build(
     file: Path, description: Mapping[str, Any], vocabulary: Vocabulary
 ) -> RecurrentLanguageModel | SentimentClassifier:
-    try:
+    with _damage_reported(file):
         kind = description["kind"]
         if kind not in _KINDS.values():
             known = ", ".join(_KINDS.values())
@@ -163,10 +149,6 @@ def _build(
         config = RecurrentConfig(**description["config"])
         with seeded_weights(0):
             return _new_model(kind, vocabulary, config, description["pooling"])
-    except KeyError as error:
-        raise SnapshotError(f"{file}: damaged: lacks {error}; save the model again") from error
-    except (TypeError, UsageError) as error:
-        raise SnapshotError(f"{file}: damaged: {error}; save the model again") from error
 
 
 def _new_model(
@@ -178,13 +160,9 @@ def _new_model(
 
 
 def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) -> None:
-    if not file.is_file():
-        raise _missing(file)
-    try:
+    with _damage_reported(file):
         weights = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; save the model again") from error
-    expected = dict(model.named_parameters(remove_duplicate=True))
+    expected = dict(model.named_parameters())
     if weights.keys() != expected.keys():
         names = ", ".join(sorted(weights.keys() ^ expected.keys()))
         raise SnapshotError(
@@ -207,27 +185,19 @@ def _load_weights(model: nn.Module, file: Path, description: Mapping[str, Any]) 
 def _read_vocabulary(folder: Path) -> Vocabulary:
     file = folder / _VOCABULARY
     content = _read_json(folder, _VOCABULARY)
-    try:
+    with _damage_reported(file):
         words, lowercase = content["words"], content["lowercase"]
         if not isinstance(lowercase, bool) or not all(isinstance(word, str) for word in words):
             raise TypeError("words must be text, and lowercase true or false")
         return Vocabulary(tuple(words), lowercase)
-    except KeyError as error:
-        raise SnapshotError(f"{file}: damaged: lacks {error}; save the model again") from error
-    except (TypeError, UsageError) as error:
-        raise SnapshotError(f"{file}: damaged: {error}; save the model again") from error
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     file = folder / name
-    if not file.is_file():
-        raise _missing(file)
-    try:
+    with _damage_reported(file):
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; save the model again") from error
-    if not isinstance(content, dict):
-        raise SnapshotError(f"{file}: damaged: not a JSON object; save the model again")
+        if not isinstance(content, dict):
+            raise TypeError("not a JSON object")
     if content.get("format") != FORMAT:
         raise SnapshotError(
             f"{file}: format {content.get('format')!r}; this version of txray reads format {FORMAT}; "
@@ -240,7 +210,15 @@ def _write_json(file: Path, content: object) -> None:
     file.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _missing(file: Path) -> SnapshotError:
-    return SnapshotError(
-        f"{file}: no such file; a snapshot folder contains {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
-    )
+@contextmanager
+def _damage_reported(file: Path) -> Iterator[None]:
+    """Raise a SnapshotError if the file is missing or its content is not that of a snapshot."""
+    if not file.is_file():
+        raise SnapshotError(
+            f"{file}: no such file; a snapshot folder contains {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
+        )
+    try:
+        yield
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError, UsageError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else in_one_line(error)
+        raise SnapshotError(f"{file}: damaged: {reason}; save the model again") from error

@@ -132,20 +132,20 @@ class TextModel:
                 f"text model: task {self.task!r} with classes {self.classes!r}; a classification needs the names of "
                 "at least 2 classes, and no other task has classes"
             )
-        special = len(self.prefix) + len(self.suffix)
-        if self.max_length is not None and self.max_length <= special:
+        room = self.max_pieces
+        if room is not None and room < 1:
             raise UsageError(
-                f"text model: max_length={self.max_length} leaves no room beside {special} special positions; "
-                "increase it"
+                f"text model: max_length={self.max_length} leaves no room beside "
+                f"{len(self.prefix) + len(self.suffix)} special positions; increase it"
             )
         if not 1 <= self.min_length <= (self.max_length or self.min_length):
             raise UsageError(
                 f"text model: min_length={self.min_length}; it must be from 1 to max_length={self.max_length}"
             )
-        if self.overlap < 0 or (self.max_length is not None and self.overlap >= self.max_length - special):
+        if self.overlap < 0 or (room is not None and self.overlap >= room):
             raise UsageError(
                 f"text model: overlap={self.overlap}; it must be at least 0 and below the room of one input, "
-                f"{'unlimited' if self.max_length is None else self.max_length - special} pieces"
+                f"{'unlimited' if room is None else room} pieces"
             )
 
     def to(self, device: torch.device | str) -> TextModel:
@@ -210,3 +210,8 @@ class TextModel:
                 f"text model: encode returned names of pieces that are not text ({error}); return str"
             ) from error
         return pieces
+
+
+def module_of(model: nn.Module | TextModel) -> nn.Module:
+    """Return the module of a text model; a module is returned unchanged."""
+    return model.module if isinstance(model, TextModel) else model

@@ -57,12 +57,7 @@ class Vocabulary:
 
     @classmethod
     def from_corpus(cls, corpus: Corpus, size: int | None = None, lowercase: bool = True) -> Vocabulary:
-        """Return the most frequent words of a corpus; ties in alphabetical order.
-
-        Args:
-            corpus: read once.
-            size: number of words, `<unk>` and `<eos>` included; None for all.
-            lowercase: whether words are lower-cased.
+        """Return the `size` most frequent words of a corpus, `<unk>` and `<eos>` included; ties in alphabetical order.
 
         Raises:
             UsageError: `size` leaves no room for a single word.

@@ -15,12 +15,7 @@ from txray.plots.text import escape
 
 
 def log_axis(values: NDArray[np.float64], title: str) -> dict[str, Any]:
-    """Return the layout of a logarithmic axis with ticks at powers of ten (1-10-100), finer where the span is short.
-
-    Args:
-        values: what is drawn along the axis; only those above 0 count.
-        title: quantity and unit, plain text.
-    """
+    """Return the layout of a logarithmic axis for values, of which only those above 0 count; `title` is plain text."""
     low, high = _log_span(values)
     return {
         "type": "log",
@@ -33,8 +28,7 @@ def log_axis(values: NDArray[np.float64], title: str) -> dict[str, Any]:
 def log_ticks(low: float, high: float) -> dict[str, Any]:
     """Return ticks at powers of ten, or at 1-2-5 if fewer than three would fit, and small ones between.
 
-    Args:
-        low, high: ends of the axis, as powers of ten; `low` below `high`.
+    `low` and `high` are the ends of the axis, as powers of ten.
     """
     decades = range(math.floor(low) - 1, math.ceil(high) + 1)
 
@@ -77,12 +71,9 @@ def _tick(value: float) -> str:
 
 
 def linear_axis(values: NDArray[np.float64], title: str, *, unit: str = "") -> dict[str, Any]:
-    """Return the layout of a linear axis that starts at 0.
+    """Return the layout of a linear axis that starts at 0, for values that are not negative.
 
-    Args:
-        values: what is drawn along the axis, none below 0.
-        title: quantity and unit, plain text.
-        unit: put behind every tick, e.g. `%`.
+    `title` is plain text; `unit` is put behind every tick, e.g. `%`.
     """
     finite = values[np.isfinite(values)]
     top = float(finite.max()) if len(finite) else 0.0

@@ -15,6 +15,7 @@ from txray.plots import theme
 from txray.plots.axes import linear_axis, log_axis, whole_step
 from txray.plots.frame import add_frame, empty_figure
 from txray.plots.panels import tiled
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import escape_word, format_number, hover_text, plural, sanitize
 
 _GAP_ACROSS, _GAP_DOWN = 84, 66
@@ -45,6 +46,7 @@ _CLASSIFIER = (
 )
 
 
+@checked_subjects
 def training_curves(curves: pl.DataFrame, *, name: str = "language model") -> go.Figure:
     """Draw perplexity and loss of a language model by epoch, for each split.
 
@@ -59,6 +61,7 @@ def training_curves(curves: pl.DataFrame, *, name: str = "language model") -> go
     return _curves(curves, _LANGUAGE_MODEL, name)
 
 
+@checked_subjects
 def classifier_curves(curves: pl.DataFrame, *, name: str = "classifier") -> go.Figure:
     """Draw F1, accuracy, area under the ROC curve and loss of a classifier by epoch, for each split.
 
@@ -103,7 +106,7 @@ def _curves(curves: pl.DataFrame, metrics: Sequence[_Metric], name: str) -> go.F
                 f"yaxis{suffix}": {**axis, "domain": down, "anchor": f"x{suffix}"},
             }
         )
-    # One legend entry per split, wherever its first line stands.
+    # One legend entry per split, whichever panel has its first line.
     named: set[str] = set()
     for trace in figure.data:
         trace.showlegend = trace.name not in named

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import plotly.graph_objects as go
 
 from txray._optional import import_extra
 from txray.errors import OutputError, UnknownNameError, UsageError, in_one_line
 from txray.files import atomic_file, write_text
+from txray.plots.subjects import checked_subjects, require_subject
 
 SUFFIXES = (".html", ".json", ".png", ".pdf", ".svg")
 """File formats of a figure."""
@@ -26,9 +27,8 @@ _PNG_SCALE = 2
 _SECONDS = 120
 """Timeout of one image."""
 
-Result = TypeVar("Result")
 
-
+@checked_subjects
 def save_figure(figure: go.Figure, path: Path | str) -> Path:
     """Write one figure; the suffix of the path is the format.
 
@@ -50,6 +50,7 @@ def save_figure(figure: go.Figure, path: Path | str) -> Path:
     return save_figures({path: figure})[0]
 
 
+@checked_subjects
 def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
     """Write several figures, all images with one start of the browser.
 
@@ -65,8 +66,9 @@ def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
         OutputError: the browser failed, or a file cannot be written.
     """
     targets = {Path(path): figure for path, figure in figures.items()}
-    for path in targets:
+    for path, figure in targets.items():
         require_figure_path(path)
+        require_subject(figure, "Figure", str(path))
     images = {path: figure for path, figure in targets.items() if path.suffix.lower() in _IMAGES}
     # Rendering can fail: nothing is written before it has succeeded.
     contents = _rendered(images) if images else []
@@ -83,12 +85,7 @@ def save_figures(figures: Mapping[Path | str, go.Figure]) -> list[Path]:
 
 
 def require_figure_path(path: Path | str) -> None:
-    """Raise if a figure cannot be written as the suffix of a path says.
-
-    Raises:
-        UnknownNameError: an unknown suffix.
-        UsageError: kaleido is missing.
-    """
+    """Raise `UnknownNameError` for an unknown suffix, and `UsageError` for an image if kaleido is missing."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise UnknownNameError.of(f"suffix of {path}", suffix, SUFFIXES)
@@ -103,10 +100,7 @@ def _import_kaleido(path: Path | str) -> Any:
 
 
 def to_pngs(figures: Mapping[str, go.Figure]) -> list[bytes]:
-    """Return figures as the bytes of PNGs, two pixels per pixel of the figure, with one start of the browser.
-
-    Args:
-        figures: name in error messages -> figure.
+    """Return figures, by name in error messages, as PNGs of two pixels per pixel, with one start of the browser.
 
     Raises:
         UsageError: kaleido or the browser is missing.
@@ -115,6 +109,7 @@ def to_pngs(figures: Mapping[str, go.Figure]) -> list[bytes]:
     return _rendered({Path(f"{name}.png"): figure for name, figure in figures.items()}) if figures else []
 
 
+@checked_subjects
 def to_html(figure: go.Figure, *, name: str = "figure") -> str:
     """Return a whole HTML page that makes no request to any host; the same figure gives the same text.
 
@@ -152,8 +147,9 @@ def _rendered(images: Mapping[Path, go.Figure]) -> list[bytes]:
             return contents
 
     try:
-        with _quiet():
-            return _in_thread(render)
+        # In a thread of its own: in a notebook, an event loop runs already in this one.
+        with _quiet(), ThreadPoolExecutor(1, "txray-export") as thread:
+            return thread.submit(asyncio.run, render()).result()
     except ChromeNotFoundError as error:
         named = os.environ.get("BROWSER_PATH")
         where = f" (BROWSER_PATH={named!r} is not one)" if named else ""
@@ -176,22 +172,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _in_thread(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Run a coroutine to its end, also where an event loop runs already (notebooks)."""
-    outcome: list[Result | BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(asyncio.run(work()))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = Thread(target=run, name="txray-export")
-    thread.start()
-    thread.join()
-    result = outcome[0]
-    if isinstance(result, BaseException):
-        raise result
-    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,13 +38,7 @@ class Preferred:
 
 
 def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") -> Preferred:
-    """Return what one neuron prefers; empty for a neuron that is not in use.
-
-    Args:
-        preferences: of one stage.
-        neuron: its index.
-        weight: what the distribution normalises.
-    """
+    """Return what one neuron prefers; empty for a neuron that is not in use."""
     totals = preferences.totals
     rows = slice(*np.searchsorted(totals.neuron, (neuron, neuron + 1)))
     feature_id, count, mass = totals.feature_id[rows], totals.count[rows], totals.sum[rows]
@@ -62,45 +57,30 @@ def preferred(preferences: Preferences, neuron: int, weight: Weight = "mean") ->
 
 
 def strongest(preferences: Preferences, k: int, weight: Weight = "mean") -> list[tuple[str, ...]]:
-    """Return the k features of highest probability of every neuron, in one pass.
-
-    Args:
-        preferences: of one stage.
-        k: features per neuron.
-        weight: what the distributions normalise.
-
-    Returns:
-        One tuple per neuron, at most k long, empty for neurons that are not in use.
-    """
-    totals = preferences.totals
-    # The sort is stable and rows come sorted by feature, so ties stay in the order of the features.
-    order = np.lexsort((-totals.weights(weight), totals.neuron))
-    starts = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons))
-    ends = starts + np.bincount(totals.neuron[totals.weights(weight) > 0], minlength=preferences.n_neurons)
-    names = preferences.features
-    return [
-        tuple(names[totals.feature_id[order[start : min(end, start + k)]]].tolist())
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
+    """Return the k features of highest probability of every neuron; none for neurons that are not in use."""
+    return _names(preferences, leading_rows(preferences, preferences.totals.weights(weight), k))
 
 
 def distinctive(preferences: Preferences, k: int) -> list[tuple[str, ...]]:
-    """Return the k most distinctive features of every neuron, by lift (see `txray.preferences.lift`).
+    """Return the k most distinctive features of every neuron: those of highest lift, if it is above 1."""
+    return _names(preferences, leading_rows(preferences, preferences.lift(), k, above=1))
 
-    Args:
-        preferences: of one stage.
-        k: features per neuron.
 
-    Returns:
-        One tuple per neuron, at most k long, empty for neurons that are not in use; only features of lift above 1.
-    """
+def leading_rows(
+    preferences: Preferences, values: NDArray[np.float64], k: int, *, above: float = 0
+) -> NDArray[np.int64]:
+    """Return the rows of `totals` with the k largest values above a bound of every neuron, neuron by neuron."""
+    neuron = preferences.totals.neuron
+    # The sort is stable and rows come sorted by feature, so ties stay in the order of the features.
+    order = np.lexsort((-values, neuron))
+    starts = np.searchsorted(neuron, np.arange(preferences.n_neurons))
+    rank = np.arange(len(order)) - starts[neuron[order]]
+    return np.asarray(order[(rank < k) & (values[order] > above)], np.int64)
+
+
+def _names(preferences: Preferences, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
+    """Return, for every neuron, the names of the features in some rows of `totals`, which are sorted by neuron."""
     totals = preferences.totals
-    lifted = preferences.lift()
-    order = np.lexsort((-lifted, totals.neuron))
-    starts = np.searchsorted(totals.neuron, np.arange(preferences.n_neurons))
-    ends = starts + np.bincount(totals.neuron[lifted > 1], minlength=preferences.n_neurons)
-    names = preferences.features
-    return [
-        tuple(names[totals.feature_id[order[start : min(end, start + k)]]].tolist())
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
+    names = preferences.features[totals.feature_id[rows]].tolist()
+    ends = np.searchsorted(totals.neuron[rows], np.arange(preferences.n_neurons + 1)).tolist()
+    return [tuple(names[start:end]) for start, end in pairwise(ends)]

@@ -12,6 +12,7 @@ from txray.analysis.states import CONFIDENT_STATES, NOT_SIGNIFICANT, STATE_NAMES
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption_of_steps
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, fitted, hover_text, percent, plural, sanitize
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST = 24
 """Stages side by side."""
-# Darker than for marks of undecided neurons: here they lie between two other greys.
+# Darker than the marks of undecided neurons, because it lies between two other greys.
 _COLORS = {**theme.STATE_COLORS, "undecided": theme.MUTED}
 _OPACITY = {"shared": 0.22, "unpreferred": 0.5, "undecided": 0.75}
 _USED, _UNUSED = "in use", "not in use"
@@ -34,6 +35,7 @@ _NODE = 14
 """Pixels."""
 
 
+@checked_subjects
 def knowledge_flow(timeline: Timeline, layer: str | None = None) -> go.Figure:
     """Draw the neurons in use and not in use in every stage, and the streams between them.
 
@@ -99,11 +101,7 @@ class Flow:
 
 
 def traces(flow: Flow) -> go.Figure:
-    """Draw nodes, links and the names under them, without a frame.
-
-    Args:
-        flow: what to draw; at least two stages.
-    """
+    """Draw nodes, links and the names under them, without a frame; at least two stages."""
     names, neurons = flow.names, flow.neurons
     number = {
         (name, side): preferred if side == _USED else neurons - preferred

@@ -80,7 +80,7 @@ def add_frame(
             "y": 1,
             "yref": "container",
             "yanchor": "top",
-            # In a title of several lines, plotly puts the first baseline here, not its capitals.
+            # In a title of several lines, plotly aligns the first baseline, not the capitals.
             "pad": {"l": _EDGE, "t": _EDGE + 0.7 * theme.TITLE_SIZE},
         },
         showlegend=legend_rows > 0,
@@ -108,11 +108,7 @@ def fit_panel(
 ) -> go.Figure:
     """Give a figure without title and caption the size of a panel, in place; a wider page stretches it.
 
-    Args:
-        figure: with all its traces.
-        width: at least, in pixels; the legend is laid out for it.
-        height: with its margins, in pixels.
-        left, below: pixels left of and under the plotting area.
+    The legend is laid out for `width` pixels; `height` includes the margins, of which `left` and `below` are two.
     """
     rows = _legend_rows(figure, width - left - 16)
     figure.update_layout(
@@ -145,7 +141,7 @@ def _joined(lines: Sequence[str]) -> str:
 
 
 def _legend_rows(figure: go.Figure, width: float = theme.PLOT_WIDTH) -> int:
-    """Return the rows of the legend: plotly gives all entries of a wrapped legend the width of the widest."""
+    """Return the number of rows of the legend; plotly makes all entries of a wrapped legend as wide as the widest."""
     names = [trace.name for trace in figure.data if trace.name is not None and trace.showlegend is not False]
     if not names:
         return 0
@@ -172,11 +168,9 @@ def empty_figure(figure: go.Figure, words: str) -> go.Figure:
 
 
 def caption(*preferences: Preferences, note: str = "") -> str:
-    """Return the source of a figure, as plain text: stages, layer, feature type, selection, words, folds.
+    """Return the source of a figure, as plain text: stages, layer, feature type, selection, words, folds, and a note.
 
-    Args:
-        preferences: everything drawn; what all have in common is named once.
-        note: what else a reader must know, e.g. that a sample is shown.
+    What all `preferences` have in common is named once.
     """
     if not preferences:
         return note

@@ -14,6 +14,7 @@ from txray.analysis.tag_mass_test import sampling_noise
 from txray.errors import ShapeError, UsageError
 from txray.plots.axes import linear_axis
 from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import (
     count,
     escape,
@@ -35,6 +36,7 @@ _LONGEST_TICK = 120
 """Pixels; longer names are truncated under the axis; hover texts have them in full."""
 
 
+@checked_subjects
 def pos_frequency(
     early: Preferences,
     late: Preferences,
@@ -72,7 +74,10 @@ def pos_frequency(
     noun = feature_noun(early.feature_type)
     names = sorted({*early.features, *late.features})
     shares = [
-        Shares(p.stage, _over(names, p, p.feature_counts()), _over(names, p, p.feature_mass()))
+        Shares(
+            p.stage,
+            *(_shares(over(names, p.features, values)) for values in (p.feature_counts(), p.feature_mass())),
+        )
         for p in (early, late)
     ]
     figure, below = traces(names, shares, styles=styles, noun=noun, top=top)
@@ -194,13 +199,9 @@ def traces(
 
 
 def finding(shares: Sequence[Shares], noun: str, by_chance: Sequence[float] = (), whose: str = "") -> str:
-    """Return how far the shares of mass differ from those of words.
+    """Return how far the shares of mass differ from those of words; `noun` is what one feature is called, plain text.
 
-    Args:
-        shares: of the stages.
-        noun: what one feature is called, plain text.
-        by_chance: the same for every stage if mass followed frequency; empty if not known.
-        whose: words after "Activation mass".
+    `by_chance` is the same for every stage if mass followed frequency; `whose` comes after "Activation mass".
     """
     sides = []
     for index, side in enumerate(shares):
@@ -213,13 +214,19 @@ def finding(shares: Sequence[Shares], noun: str, by_chance: Sequence[float] = ()
     return f"Activation mass {whose}differs from {noun} frequency by {', '.join(sides)}"
 
 
-def _over(names: Sequence[str], p: Preferences, amounts: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return the (n_names,) share of each name; 0 for names that the stage lacks."""
+def over(
+    names: Sequence[str], known: Sequence[str] | NDArray[np.object_], values: NDArray[np.generic]
+) -> NDArray[np.float64]:
+    """Return the (n_names,) values of sorted names, of which some are known; 0 for the others."""
     result = np.zeros(len(names))
-    if len(p.features):
-        result[np.searchsorted(np.array(names, dtype=object), p.features)] = amounts
-    total = result.sum()
-    return result / total if total > 0 else result
+    if len(known):
+        result[np.searchsorted(np.array(names, dtype=object), np.array(known, dtype=object))] = values
+    return result
+
+
+def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = values.sum()
+    return values / total if total > 0 else values
 
 
 def _together(shares: NDArray[np.float64], top: int) -> NDArray[np.float64]:

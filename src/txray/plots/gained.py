@@ -14,7 +14,8 @@ from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
-from txray.plots.text import count, escape, format_number, percent, sanitize, text_width
+from txray.plots.subjects import checked_subjects
+from txray.plots.text import count, escape, filled_lines, format_number, percent, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
@@ -28,6 +29,7 @@ _COLUMNS = (126, 70, 118, 80, theme.WIDTH - theme.RIGHT - _EDGE - 394)
 """Widths in pixels."""
 
 
+@checked_subjects
 def gained_neurons(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> pl.DataFrame:
     """Return the k strongest and the k weakest gained neurons by activation mass, every neuron once.
 
@@ -80,6 +82,7 @@ def _lists(of_neuron: Sequence[tuple[str, ...]], neurons: pl.Series) -> pl.Serie
     return pl.Series([list(of_neuron[neuron]) for neuron in neurons], dtype=pl.List(pl.String))
 
 
+@checked_subjects
 def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES) -> go.Figure:
     """Draw a table of the strongest and weakest gained neurons with their features.
 
@@ -203,12 +206,5 @@ def _distinctive(names: list[str]) -> list[str]:
 
 def _lines(words: list[str]) -> list[str]:
     """Return words in lines that fit the cell, with commas between them."""
-    lines: list[str] = []
-    for position, word in enumerate(words):
-        piece = word if word.endswith(":") or position == len(words) - 1 else f"{word},"
-        joined = f"{lines[-1]} {piece}" if lines else piece
-        if lines and text_width(joined, theme.SIZE) <= _COLUMNS[-1] - 24:
-            lines[-1] = joined
-        else:
-            lines.append(piece)
-    return lines
+    pieces = [word if word.endswith(":") else f"{word}," for word in words[:-1]] + words[-1:]
+    return filled_lines(pieces, _COLUMNS[-1] - 24, theme.SIZE)

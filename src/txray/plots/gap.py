@@ -25,6 +25,7 @@ from txray.plots.metrics import (
     splits_of,
 )
 from txray.plots.pruning import DOMAIN, row_axes, split_style, write_left, write_right
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, format_number, hover_text, plural, sanitize, signed
 from txray.pruning.bootstrap import percentile_interval
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from txray.pruning.result import Pruning
 
 
+@checked_subjects
 def pruning_gap(pruning: Pruning, metric: str | None = None) -> go.Figure:
     """Draw a metric on two texts, for the whole model and every set: how much better it is on its training text.
 

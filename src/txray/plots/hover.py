@@ -23,12 +23,7 @@ _MAX_NAMED = 5_000
 
 
 def hover_texts(comparison: Comparison, rows: pl.DataFrame) -> list[str]:
-    """Return the hover texts of some neurons, escaped.
-
-    Args:
-        comparison: of two stages.
-        rows: of its table `neurons`; if there are many, their features are omitted.
-    """
+    """Return the hover texts of some rows of the table `neurons`, escaped; of many rows, without features."""
     sides = (comparison.before, comparison.after)
     named = len(rows) <= _MAX_NAMED
     words = [

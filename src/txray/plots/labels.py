@@ -99,14 +99,7 @@ def place_labels(
 
 
 def label_box(label: Label, side: Side, *, size: float, radius: float) -> Box:
-    """Return the rectangle that a label covers on one side of its marker, with some margin.
-
-    Args:
-        label: what and where.
-        side: of the marker.
-        size: font size in pixels.
-        radius: of the marker, in pixels.
-    """
+    """Return the rectangle that a label covers on one side of its marker, with some margin; sizes in pixels."""
     width = text_width(label.text, size) * 1.05 + 2 * _SPARE
     height = size * _LINE_HEIGHT
     # Plotly keeps text this far from the centre of a marker.

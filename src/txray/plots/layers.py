@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from txray.errors import UnknownNameError
 from txray.plots.frame import caption as frame_caption
 from txray.plots.matrix import Side, matrix_figure, shortened
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, hover_text, percent, plural, sanitize
+from txray.preferences.stage_like import as_stage
 
 if TYPE_CHECKING:
     from txray.analysis.layers.result import LayerSimilarity
-    from txray.preferences.stage import Stage
+    from txray.preferences.stage_like import StageLike
 
 _NAMES: Mapping[str, tuple[str, str]] = {
     "cka": (
@@ -38,6 +40,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 """Measure -> what it is called, what it says."""
 
 
+@checked_subjects
 def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Figure:
     """Draw every layer of one model against every layer of the other; darker cells are more similar.
 
@@ -55,12 +58,22 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
         raise UnknownNameError.of("measure", column, _NAMES)
     values = similarity.matrix(column)
     measure, meaning = _NAMES[column]
+    constant = [similarity.matrix(f"constant_{side}") for side in ("before", "after")]
+
+    def hover(i: int, j: int) -> str:
+        value = "no value" if np.isnan(values[i, j]) else f"{values[i, j]:.4f}"
+        return hover_text(
+            _pair(similarity, i, j),
+            f"{measure}: {value}",
+            f"neurons that are constant: {constant[0][i, j]:.0f} and {constant[1][i, j]:.0f}",
+        )
+
     return matrix_figure(
         values,
         Side(f"layer of {sanitize(similarity.before)}", similarity.layers_before),
         Side(f"layer of {sanitize(similarity.after)}", similarity.layers_after),
         measure=measure,
-        stories=_hover_texts(similarity, values, measure),
+        hover=hover,
         title=_finding(similarity, values, measure),
         subtitle=f"Each cell is a pair of layers: {meaning}",
         caption=_caption(similarity),
@@ -68,16 +81,18 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
     )
 
 
+@checked_subjects
 def layer_affinity(
-    before: Stage, after: Stage, table: pl.DataFrame, feature_type: str = "token"
+    before: StageLike, after: StageLike, table: pl.DataFrame, feature_type: str = "token"
 ) -> go.Figure:
     """Draw every layer of one stage against every layer of another, by what their neurons prefer.
 
     Args:
-        before, after: the stages.
+        before, after: the stages, or their folders.
         table: result of `txray.analysis.layer_affinity` for them.
         feature_type: the feature type of the table.
     """
+    before, after = as_stage(before), as_stage(after)
     layers = [table[name].unique(maintain_order=True).to_list() for name in ("layer_before", "layer_after")]
     shape = len(layers[0]), len(layers[1])
     values, chance, mutual = (
@@ -85,25 +100,22 @@ def layer_affinity(
         for name in ("affinity", "chance", "mutual_share")
     )
     names = sanitize(before.name), sanitize(after.name)
-    hover_texts = [
-        [
-            hover_text(
-                f"{shortened(first)} of {names[0]}, {shortened(second)} of {names[1]}",
-                "no neuron with enough wins"
-                if np.isnan(values[i, j])
-                else f"affinity with the nearest neuron {values[i, j]:.3f}, by chance {chance[i, j]:.3f}; "
-                f"{percent(mutual[i, j])} are nearest to one another",
-            )
-            for j, second in enumerate(layers[1])
-        ]
-        for i, first in enumerate(layers[0])
-    ]
+
+    def hover(i: int, j: int) -> str:
+        return hover_text(
+            f"{shortened(layers[0][i])} of {names[0]}, {shortened(layers[1][j])} of {names[1]}",
+            "no neuron with enough wins"
+            if np.isnan(values[i, j])
+            else f"affinity with the nearest neuron {values[i, j]:.3f}, by chance {chance[i, j]:.3f}; "
+            f"{percent(mutual[i, j])} are nearest to one another",
+        )
+
     return matrix_figure(
         values,
         Side(f"layer of {names[0]}", layers[0]),
         Side(f"layer of {names[1]}", layers[1]),
         measure="affinity with the nearest neuron",
-        stories=hover_texts,
+        hover=hover,
         title=_nearest_layers(names, layers, values - chance, values),
         subtitle="Mean over the neurons of the row's layer of the overlap with the nearest one of the column's",
         caption=frame_caption(
@@ -147,21 +159,6 @@ def _pair(similarity: LayerSimilarity, i: int, j: int) -> str:
     )
 
 
-def _hover_texts(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> list[list[str]]:
-    still = [similarity.matrix(f"constant_{side}") for side in ("before", "after")]
-    return [
-        [
-            hover_text(
-                _pair(similarity, i, j),
-                f"{measure}: {'no value' if np.isnan(value) else f'{value:.4f}'}",
-                f"neurons that are constant: {still[0][i, j]:.0f} and {still[1][i, j]:.0f}",
-            )
-            for j, value in enumerate(row)
-        ]
-        for i, row in enumerate(values)
-    ]
-
-
 def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> str:
     first, second = sanitize(similarity.before), sanitize(similarity.after)
     if np.isnan(values).all():
@@ -190,7 +187,7 @@ def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
 
 
 def _debiased(similarity: LayerSimilarity, measure: str, i: int, j: int) -> str:
-    """Return the debiased value of a pair, in brackets: of few words, plain CKA is high whatever the layers do."""
+    """Return the debiased value of a pair, in brackets: with few words, plain CKA is high whatever the layers do."""
     if measure != _NAMES["cka"][0]:
         return ""
     value = similarity.matrix("cka_debiased")[i, j]

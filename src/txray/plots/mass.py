@@ -14,6 +14,7 @@ from txray.errors import UsageError
 from txray.plots.axes import log_axis, whole_step
 from txray.plots.features import distinctive, strongest
 from txray.plots.frame import add_frame, caption, empty_figure
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import (
     count,
     escape_word,
@@ -42,6 +43,7 @@ HoverOfRanks = Callable[[int, NDArray[np.int64], NDArray[np.int64]], list[str]]
 """Makes the hover texts of drawn ranks, from 0, given the index of the stage and its neurons in the order of mass."""
 
 
+@checked_subjects
 def mass_activation(
     preferences: Sequence[Preferences], *, styles: Mapping[str, StageStyle] | None = None
 ) -> go.Figure:
@@ -66,12 +68,12 @@ def mass_activation(
             "or the figure cannot be read"
         )
     masses = [(side.stage, side.mass()) for side in preferences]
-
-    def hover(index: int, order: NDArray[np.int64], ranks: NDArray[np.int64]) -> list[str]:
-        return _hover_texts(preferences[index], masses[index][1], order, ranks)
-
     return add_frame(
-        traces(masses, styles=styles_for([side.stage for side in preferences], styles), hover=hover),
+        traces(
+            masses,
+            styles=styles_for([side.stage for side in preferences], styles),
+            hover=lambda index, *ranks: _hover_texts(preferences[index], masses[index][1], *ranks),
+        ),
         title=finding(masses),
         subtitle="Neurons ranked by activation mass: where a line falls fast, few neurons win most words",
         caption=caption(*preferences),
@@ -85,13 +87,9 @@ def traces(
     hover: HoverOfRanks | None = None,
     compact: bool = False,
 ) -> go.Figure:
-    """Draw lines and axes, without a frame.
+    """Draw lines and axes, without a frame; hover texts are rank and mass unless `hover` makes others.
 
-    Args:
-        masses: of the stages.
-        styles: of the stages.
-        hover: makes hover texts; rank and mass by default.
-        compact: for a panel: a short axis title, fewer points.
+    `compact` is for a panel: a short axis title, fewer points.
     """
     figure = go.Figure()
     for index, (stage, mass) in enumerate(masses):

@@ -14,6 +14,7 @@ from txray.plots import theme
 from txray.plots.features import distinctive
 from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
 from txray.plots.matrix import shortened
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, format_number, hover_text, join_words, percent, plural, sanitize
 from txray.sampling import even_sample
 
@@ -26,6 +27,7 @@ _FEATURES = 6
 _LINES = theme.LINES[:4]
 
 
+@checked_subjects
 def matching_curve(*matchings: Matching) -> go.Figure:
     """Draw the share of the possible pairs within each Hellinger distance, and that of shuffled features.
 
@@ -57,13 +59,7 @@ def add_curve(
 ) -> None:
     """Draw the share of pairs within each distance, the same by chance, and the share that matches, in place.
 
-    Args:
-        figure: to draw into.
-        curve: see `Matching.curve`.
-        share: of the possible pairs that match.
-        name: of the line, plain text.
-        color: of lines and marker.
-        symbol: of the marker.
+    `curve` is that of `Matching.curve`, `name` plain text.
     """
     for column, label, dash, width in (
         ("share", name, "solid", 2.5),
@@ -96,14 +92,7 @@ def add_curve(
 
 
 def finding(pairs: pl.DataFrame, share: float, false_match_rate: float, stages: tuple[str, str]) -> str:
-    """Return how many neurons have a counterpart.
-
-    Args:
-        pairs: see `Matching.pairs`.
-        share: of the possible pairs that match.
-        false_match_rate: the same where features are shuffled.
-        stages: names of the stages, sanitized.
-    """
+    """Return how many neurons have a counterpart, of all possible pairs and by chance; `stages` are sanitized."""
     matched = int((pairs["state"] == "matched").sum())
     verb = "has" if matched == 1 else "have"
     return (
@@ -116,6 +105,7 @@ def _share(share: float, false_match_rate: float) -> str:
     return f"{percent(share)} of the possible pairs, {100 * false_match_rate:g}% by chance"
 
 
+@checked_subjects
 def matching(matching: Matching) -> go.Figure:
     """Draw the affinity of every neuron with every other one, matched pairs on the diagonal, the best first.
 
@@ -149,7 +139,7 @@ def matching(matching: Matching) -> go.Figure:
             z=values,
             zmin=0,
             zmax=1,
-            colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+            colorscale=theme.SEQUENTIAL,
             hovertext=_hover_texts(matching, rows, columns, values),
             hoverinfo="text",
             colorbar={"title": {"text": "affinity", "side": "right"}, "thickness": 14, "outlinewidth": 0},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def matrix_figure(
     columns: Side,
     *,
     measure: str,
-    stories: Sequence[Sequence[str]],
+    hover: Callable[[int, int], str],
     title: str,
     subtitle: str,
     caption: str,
@@ -59,7 +60,7 @@ def matrix_figure(
         values: (n_rows, n_columns) NaN where there is no value.
         rows, columns: their labels.
         measure: what the values are, at the colour bar.
-        stories: (n_rows, n_columns) hover texts, as markup.
+        hover: makes the hover text of the cell in a row and a column.
         title, subtitle, caption: see `add_frame`.
         empty: what to say where there is no value at all.
         highest: value of the darkest colour; the lightest is 0.
@@ -76,10 +77,10 @@ def matrix_figure(
         z=values,
         zmin=0,
         zmax=highest,
-        colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+        colorscale=theme.SEQUENTIAL,
         xgap=1,
         ygap=1,
-        hovertext=stories,
+        hovertext=[[hover(i, j) for j in range(values.shape[1])] for i in range(values.shape[0])],
         hoverinfo="text",
         colorbar={
             "title": {"text": escape(measure), "side": "right"},
@@ -125,7 +126,7 @@ def matrix_figure(
 
 
 class Labels:
-    """Names on an axis: what all have in common is said once, in the title of the axis.
+    """Names on an axis: parts that all have in common appear once, in the title of the axis.
 
     Attributes:
         shown: (n,) tick labels, plain text.
@@ -139,13 +140,8 @@ class Labels:
         shortest = min(map(len, parts))
         head = tail = 0
         if len(set(names)) > 1:
-            while head < shortest - 1 and len({tuple(part[: head + 1]) for part in parts}) == 1:
-                head += 1
-            while (
-                tail < shortest - 1 - head
-                and len({tuple(part[len(part) - tail - 1 :]) for part in parts}) == 1
-            ):
-                tail += 1
+            head = min(_in_common(parts), shortest - 1)
+            tail = min(_in_common([part[::-1] for part in parts]), shortest - 1 - head)
         rest = [".".join(part[head : len(part) - tail]) for part in parts]
         self.pattern = (
             ".".join((*parts[0][:head], "*", *parts[0][len(parts[0]) - tail :])) if head + tail else ""
@@ -154,13 +150,13 @@ class Labels:
         self.widest = max(text_width(name, theme.SIZE) for name in self.shown)
 
 
-def shortened(name: str, longest: int = LONGEST_WORD) -> str:
-    """Return a name as plain text, cut in the middle: layers differ at both ends of their names.
+def _in_common(parts: Sequence[Sequence[str]]) -> int:
+    """Return the number of leading parts that are the same in all."""
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False)))
 
-    Args:
-        name: of a layer or a stage.
-        longest: characters.
-    """
+
+def shortened(name: str, longest: int = LONGEST_WORD) -> str:
+    """Return a name as plain text, cut in the middle beyond `longest` characters: layers differ at both ends."""
     if len(name) > longest:
         name = f"{name[: longest // 2]}…{name[longest // 2 + 1 - longest :]}"
     return sanitize(name)

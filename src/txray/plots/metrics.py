@@ -24,11 +24,7 @@ VERDICTS: Mapping[str, str] = {
 
 
 def chosen_rows(pruning: Pruning, metric: str | None) -> tuple[str, pl.DataFrame]:
-    """Return the metric, and its effects of sets that are not empty.
-
-    Args:
-        pruning: of `txray.prune`.
-        metric: its name; by default F1, perplexity, or the first that there is.
+    """Return the metric (by default F1, perplexity, or the first), and its effects of sets that are not empty.
 
     Raises:
         UnknownNameError: no such metric.
@@ -81,13 +77,7 @@ def effect_hover_text(row: Mapping[str, Any], metric: str) -> str:
 
 
 def chance_words(pruning: Pruning, metric: str, splits: Iterable[str]) -> str:
-    """Return a clause for a title where the whole model is not better than chance; empty where it is.
-
-    Args:
-        pruning: of `txray.prune`.
-        metric: that is drawn.
-        splits: texts that are drawn.
-    """
+    """Return a clause for a title where the whole model is not better than chance; empty where it is."""
     notes = [
         f"{sanitize(split)} ({note})"
         for split in splits

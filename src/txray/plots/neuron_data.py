@@ -49,9 +49,6 @@ class Neuron:
             tokens, tags: preferences of feature types token and pos, stage by stage, aligned.
             token_tags: token -> tag.
             weight: what the distributions normalise.
-
-        Raises:
-            ShapeError: the two lists do not hold the same stages of the same layer.
         """
         check_aligned(tokens, tags)
         return cls(
@@ -76,11 +73,7 @@ class Neuron:
 
 
 def check_aligned(tokens: Sequence[Preferences], tags: Sequence[Preferences]) -> None:
-    """Require token and tag preferences of the same stages and neurons.
-
-    Raises:
-        ShapeError: they are not.
-    """
+    """Raise `ShapeError` unless token and tag preferences are of the same stages, layers and neurons."""
     sides = [[(p.stage, p.layer, p.n_neurons) for p in side] for side in (tokens, tags)]
     if sides[0] != sides[1]:
         raise ShapeError(
@@ -95,7 +88,7 @@ class PanelCapacity:
 
     Attributes:
         tags: drawn on their own; the rest is drawn together.
-        strongest: tokens per stage that have a marker, wherever they stand.
+        strongest: tokens per stage that have a marker, whatever their tag.
         per_tag: tokens per stage and place that have a marker, however weak.
     """
 
@@ -120,12 +113,7 @@ class TagSlots:
 
     @classmethod
     def of(cls, neuron: Neuron, room: PanelCapacity) -> TagSlots:
-        """Return the slots for one neuron: the tags of most activation mass on their own.
-
-        Args:
-            neuron: what it prefers.
-            room: how many tags fit.
-        """
+        """Return the slots for one neuron: the tags of most activation mass on their own."""
         ranked = neuron.tags_by_mass()
         # A slot of its own takes no more room than "1 other".
         drawn = ranked if len(ranked) <= room.tags + 1 else ranked[: room.tags]
@@ -155,7 +143,7 @@ class TagSlots:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A token's marker: its rank in its stage from 1, its order among the tokens of its stage and place."""
+    """A token's marker: its rank in its stage from 1, its order among the tokens of its stage and slot."""
 
     stage: int
     rank: int

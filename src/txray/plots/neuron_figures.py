@@ -18,6 +18,7 @@ from txray.plots.frame import add_frame, caption, caption_of, empty_figure
 from txray.plots.neuron_data import Neuron, PanelCapacity, check_aligned
 from txray.plots.neuron_panel import draw_neuron
 from txray.plots.panels import Panel, tiled
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, escape_word, join_words, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
 
@@ -38,6 +39,7 @@ _SUBTITLE = (
 )
 
 
+@checked_subjects
 def neuron_detail(
     tokens: Sequence[Preferences],
     neuron: int,
@@ -52,9 +54,9 @@ def neuron_detail(
     Labels never overlap: the most probable tokens are labelled first; hover texts name the others.
 
     Args:
-        tokens: preferences of kind `token`, one per stage, in order.
+        tokens: preferences of feature type `token`, one per stage, in order.
         neuron: its index.
-        pos: preferences of kind `pos` of the same stages, in the same order.
+        pos: preferences of feature type `pos` of the same stages, in the same order.
         token_tags: token -> the tag it carries most often (`txray.preferences.token_tags`).
         weight: what the distributions normalise; the paper: `mean`.
         styles: of all stages of a report (`stage_styles`).
@@ -109,6 +111,7 @@ def neuron_detail(
     )
 
 
+@checked_subjects
 def most_changed_neurons(
     comparison: Comparison,
     *,
@@ -143,6 +146,7 @@ def most_changed_neurons(
     return _ranked(comparison, pos, token_tags, k, min_wins, styles, most=True)
 
 
+@checked_subjects
 def least_changed_neurons(
     comparison: Comparison,
     *,
@@ -152,20 +156,7 @@ def least_changed_neurons(
     min_wins: int = 100,
     styles: Mapping[str, StageStyle] | None = None,
 ) -> go.Figure:
-    """Draw the k neurons in use in both stages that changed least; otherwise as `most_changed_neurons`.
-
-    Args:
-        comparison: of two stages, feature type `token`; its distances rank the neurons.
-        pos: of the same stages, feature type `pos`.
-        token_tags: token -> the tag it carries most often (`txray.preferences.token_tags`).
-        k: neurons drawn.
-        min_wins: words that a neuron must have won in each of the two stages.
-        styles: of all stages of a report (`stage_styles`).
-
-    Raises:
-        UsageError: `k` not from 1 to 20.
-        ShapeError: the comparisons are not of the same stages.
-        UnknownNameError: `styles` lacks a stage.
+    """Draw the k neurons in use in both stages that changed least; arguments and errors as `most_changed_neurons`.
 
     Source:
         Rethmeier et al. 2020, section 3 (least Hellinger neurons).
@@ -190,7 +181,8 @@ def _ranked(
     styles = styles_for([p.stage for p in tokens], styles)
     shared = comparison.neurons.filter(pl.col("state") == "shared")
     frequent = shared.filter(pl.min_horizontal("wins_before", "wins_after") >= min_wins)
-    ranked = _by_change(comparison, frequent, most=most).head(k)
+    order = changed_most_first if most else changed_least_first
+    ranked = frequent[order(frequent, comparison.fdr)].head(k)
     if comparison.fdr is not None:
         ranked = ranked.with_columns(significant=is_significant(comparison.fdr))
     heights = _SMALL_HEAD + _SMALL_TOKENS + _SMALL_BETWEEN + _SMALL_BARS
@@ -237,6 +229,9 @@ def _ranked(
             f"The {plural(len(ranked), 'neuron')} that changed {extreme} from {sanitize(tokens[0].stage)} to "
             f"{sanitize(tokens[1].stage)}: {_range(comparison, ranked)}"
         )
+    overlap = (
+        "; these are so few that the most and the least changed overlap" if 0 < len(frequent) < 2 * k else ""
+    )
     return add_frame(
         figure,
         title=title,
@@ -244,16 +239,10 @@ def _ranked(
         caption=caption_of(
             comparison,
             f"{count(len(frequent))} of {plural(len(shared), 'neuron')} in use in both stages won at least "
-            f"{count(min_wins)} words in each; ranked among these{_all_shown(len(frequent), k)}",
+            f"{count(min_wins)} words in each; ranked among these{overlap}",
         ),
         plot_height=plot_height,
     )
-
-
-def _by_change(comparison: Comparison, neurons: pl.DataFrame, *, most: bool) -> pl.DataFrame:
-    """Return the neurons sorted by how much they changed."""
-    order = changed_most_first if most else changed_least_first
-    return neurons[order(neurons, comparison.fdr)]
 
 
 def _head(comparison: Comparison, row: Mapping[str, Any]) -> str:
@@ -283,10 +272,6 @@ def _range(comparison: Comparison, ranked: pl.DataFrame) -> str:
     if not len(known):
         return f"{verdict}; {CORRECTED} not known"
     return f"{CORRECTED} {known.min():.2f} to {known.max():.2f}, {verdict}"
-
-
-def _all_shown(frequent: int, k: int) -> str:
-    return "; these are so few that the most and the least changed overlap" if 0 < frequent < 2 * k else ""
 
 
 def _detail_finding(neuron: Neuron, tokens: Sequence[Preferences], weight: Weight) -> str:

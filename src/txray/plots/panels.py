@@ -21,11 +21,7 @@ class Panel:
     height: float
 
     def domains(self, plot_height: float) -> tuple[list[float], list[float]]:
-        """Return the x and y domains of plotly's axes, as shares of the plotting area.
-
-        Args:
-            plot_height: of the figure's whole plotting area, in pixels.
-        """
+        """Return the x and y domains of plotly's axes, as shares of a plotting area of this height in pixels."""
         bottom = self.top + self.height
         return (
             [self.left / theme.PLOT_WIDTH, (self.left + self.width) / theme.PLOT_WIDTH],
@@ -34,14 +30,7 @@ class Panel:
 
 
 def tiled(n: int, columns: int, *, height: float, gap_across: float, gap_down: float) -> list[Panel]:
-    """Return panels of equal size, row by row, over the whole width.
-
-    Args:
-        n: panels.
-        columns: panels per row.
-        height: of a panel, in pixels.
-        gap_across, gap_down: pixels between panels.
-    """
+    """Return n panels of equal size, row by row, over the whole width; height and gaps in pixels."""
     width = (theme.PLOT_WIDTH - gap_across * (columns - 1)) / columns
     return [
         Panel((width + gap_across) * (i % columns), (height + gap_down) * (i // columns), width, height)

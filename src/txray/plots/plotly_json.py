@@ -1,7 +1,7 @@
-"""A figure as plain JSON values, which every version of plotly.js reads.
+"""Convert a figure to plain JSON values, which every version of plotly.js reads.
 
-plotly packs arrays as base64, which plotly.js reads since 2.35. The pages of trackers bring their own, and
-an older one draws nothing of a packed array, without a word.
+plotly packs arrays as base64, which plotly.js reads since 2.35. The pages of experiment trackers bring their own
+version; an older one silently draws nothing for a packed array.
 """
 
 from __future__ import annotations
@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 
 
 def plain_figure(figure: go.Figure) -> dict[str, Any]:
-    """Return data, layout and frames of a figure as lists, texts and finite numbers.
-
-    Args:
-        figure: any.
-
-    Returns:
-        Strict JSON: what is not finite is null, as in plotly's own files.
-    """
+    """Return data, layout and frames of a figure as strict JSON: what is not finite is null, as in plotly's files."""
     plain: dict[str, Any] = _plain(json.loads(figure.to_json()))
     return plain
 

@@ -14,12 +14,14 @@ from txray.plots import theme
 from txray.plots.axes import linear_axis
 from txray.plots.frame import add_frame, caption_of_steps
 from txray.plots.stage_lines import Series, add_band, add_series, stage_axis, under_stages
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, format_number, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.timelines import Timeline
 
 
+@checked_subjects
 def pos_first(timeline: Timeline, layer: str | None = None) -> go.Figure:
     """Draw how far the mass per POS tag differs from the tag's frequency, stage by stage, beside its controls.
 
@@ -61,18 +63,7 @@ def has_parts_of_speech(timeline: Timeline, layer: str) -> bool:
 def draw_pos_first(
     figure: go.Figure, timeline: Timeline, layer: str, axis: str, *, title: str
 ) -> dict[str, Any]:
-    """Draw parts of speech and their controls, in place.
-
-    Args:
-        figure: to draw into.
-        timeline: of stages with tags.
-        layer: of it.
-        axis: number of the axes, empty for the first.
-        title: of the y axis.
-
-    Returns:
-        Layout of the y axis.
-    """
+    """Draw parts of speech and their controls, in place, and return the layout of the y axis."""
     stages, names = timeline.stages.filter(pl.col("layer") == layer), timeline.names
     columns = ("pos_divergence", "pos_shuffled_low", "pos_shuffled", "pos_shuffled_high", "pos_noise")
     observed, low, middle, high, noise = (

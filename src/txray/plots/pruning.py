@@ -20,6 +20,7 @@ from txray.plots.metrics import (
     scale_of,
     splits_of,
 )
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import escape, fitted, plural, sanitize
 from txray.pruning.multiplicity import corrected, verdict_counts
 
@@ -32,6 +33,7 @@ _VERDICT_WIDTH = 150
 """Pixels of the names at the left, and of what is said at the right."""
 
 
+@checked_subjects
 def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
     """Draw how a metric changes with each set, with 95% intervals over documents, beside random sets of the same size.
 
@@ -115,12 +117,7 @@ def pruning_effects(pruning: Pruning, metric: str | None = None) -> go.Figure:
 
 
 def split_style(split: str, splits: Sequence[str]) -> tuple[str, str]:
-    """Return colour and marker of a text.
-
-    Args:
-        split: its name.
-        splits: all that are drawn.
-    """
+    """Return colour and marker of one of the texts that are drawn."""
     if split in theme.SPLITS:
         return theme.SPLITS[split][:2]
     others = [name for name in splits if name not in theme.SPLITS]
@@ -156,14 +153,7 @@ DOMAIN = [
 
 
 def write_left(figure: go.Figure, name: str, note: str, row: int) -> None:
-    """Write the name of a row at its left, in place.
-
-    Args:
-        figure: to write into.
-        name: plain text.
-        note: below the name, plain text; may be empty.
-        row: number of the row, from the top.
-    """
+    """Write a name at the left of a row, numbered from the top, in place, and below it a note unless it is empty."""
     texts = [f"<b>{escape(fitted(sanitize(name), _NAME_WIDTH - 16, theme.SIZE))}</b>"]
     if note:
         texts.append(f'<span style="color:{theme.MUTED}">{escape(note)}</span>')
@@ -183,14 +173,7 @@ def write_left(figure: go.Figure, name: str, note: str, row: int) -> None:
 
 
 def write_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
-    """Write some words at the right of a row, in place.
-
-    Args:
-        figure: to write into.
-        words: plain text.
-        row: number of the row, from the top.
-        verdict: that the words express, or empty; muted if it is neither better nor worse.
-    """
+    """Write words at the right of a row, in place; muted if their verdict is neither better nor worse."""
     figure.add_annotation(
         text=escape(fitted(words, _VERDICT_WIDTH - 10, theme.SIZE)),
         x=1,
@@ -206,12 +189,7 @@ def write_right(figure: go.Figure, words: str, row: int, verdict: str) -> None:
 
 
 def row_axes(figure: go.Figure, n: int) -> None:
-    """Lay out the y axis of rows from top to bottom, in place.
-
-    Args:
-        figure: to lay out.
-        n: rows.
-    """
+    """Lay out the y axis of n rows from top to bottom, in place."""
     figure.update_yaxes(
         range=[n - 0.5, -0.5],
         tickmode="array",

@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 
 from txray.analysis import Findings
 from txray.analysis.rules import is_significant, is_tested
-from txray.analysis.shown_distance import (
-    DistanceShown,
-    ShownDistance,
-    shown_distance,
-)
+from txray.analysis.shown_distance import DistanceShown, ShownDistance, shown_distance
 from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED
-from txray.arguments import checked_call
 from txray.plots import theme
 from txray.plots.axes import log_axis
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
@@ -33,21 +28,17 @@ from txray.plots.marks import (
     needs_webgl,
     sample,
 )
-from txray.plots.text import (
-    count,
-    escape,
-    plural,
-    sanitize,
-)
+from txray.plots.subjects import checked_subjects
+from txray.plots.text import count, escape, plural, sanitize
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
 
 _NOISE_POINTS, _NOISE_NEURONS = 24, 8
-"""At most so many points of the line of noise, each of at least so many neurons."""
+"""Maximum number of points of the line of no change, and minimum number of neurons per point."""
 
 
-@checked_call
+@checked_subjects
 def hellinger_length(comparison: Comparison, *, distance: DistanceShown = "matched") -> go.Figure:
     """Draw Hellinger length against distance, one mark per neuron that is in use in both stages.
 
@@ -110,12 +101,7 @@ def finding(
 ) -> str:
     """Return how many neurons are in use in both stages, how far they moved, and how many of them significantly.
 
-    Args:
-        shared: the neurons that have the distance.
-        n_neurons: number of all neurons.
-        distance: that is drawn.
-        findings: of all neurons.
-        stages: names of the stages, sanitized.
+    `shared` are the neurons that have the distance; `stages` are sanitized.
     """
     before, after = stages
     if not len(shared):
@@ -189,22 +175,16 @@ def traces(
 def _group(fdr: float | None, untested: str) -> pl.Expr:
     """Return the group of a neuron: which way its length changed, or that this is not significant or not tested."""
     change = pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)
-    longer = pl.when(change > 0).then(pl.lit("more")).otherwise(pl.lit("as many"))
-    way = pl.when(change < 0).then(pl.lit("fewer")).otherwise(longer)
-
+    fewer_or_more = pl.when(change < 0).then(pl.lit("fewer")).when(change > 0).then(pl.lit("more"))
+    way = fewer_or_more.otherwise(pl.lit("as many"))
     if fdr is None:
         return way
-    tested = pl.when(is_significant(fdr)).then(way).otherwise(pl.lit(NOT_SIGNIFICANT))
-    return pl.when(is_tested()).then(tested).otherwise(pl.lit(untested))
+    group = pl.when(~is_tested()).then(pl.lit(untested)).when(is_significant(fdr)).then(way)
+    return group.otherwise(pl.lit(NOT_SIGNIFICANT))
 
 
 def crowding(length: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (n,) opacity of each mark: the more marks share its spot on the screen, the fainter.
-
-    Args:
-        length: (n,) on a logarithmic axis.
-        distance: (n,) from 0 to 1.
-    """
+    """Return the (n,) opacity of each mark: the more marks share its spot on the screen, the fainter."""
     if len(length) == 0:
         return np.zeros(0)
     columns = np.floor(np.log10(length) * 25).astype(np.int64)

@@ -14,6 +14,8 @@ from txray.analysis.significance.rarefaction import LengthChange, rarefied_lengt
 from txray.plots import theme
 from txray.plots.axes import linear_axis, log_axis, whole_step
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
+from txray.plots.marks import LENGTH_CHANGES
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, escape_word, format_number, hover_text, percent, plural, sanitize
 from txray.plots.theme import StageStyle, styles_for
 from txray.sampling import even_sample
@@ -29,6 +31,7 @@ _LINEAR_UP_TO = 100
 """Lengths beyond this need a logarithmic axis: tokens, not POS tags."""
 
 
+@checked_subjects
 def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | None = None) -> go.Figure:
     """Draw the number of features of every neuron in use in both stages, before (top) and after (bottom).
 
@@ -53,11 +56,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
     figure = go.Figure()
     drawn = _sample(lengths[0], lengths[1])
     change = np.sign(lengths[1] - lengths[0])
-    for sign, name, color, dash in (
-        (-1, "fewer", theme.SHORTENED, "solid"),
-        (1, "more", theme.LENGTHENED, "solid"),
-        (0, "as many", theme.UNCHANGED, "dot"),
-    ):
+    for sign, (name, (color, _)) in zip((-1, 1, 0), LENGTH_CHANGES.items(), strict=True):
         rows = drawn[change[drawn] == sign]
         number = int((change == sign).sum())
         if number == 0:
@@ -67,7 +66,7 @@ def length_shift(comparison: Comparison, *, styles: Mapping[str, StageStyle] | N
             x=_broken(lengths[0][rows], lengths[1][rows]),
             y=_broken(np.ones(len(rows)), np.zeros(len(rows))),
             mode="lines",
-            line={"color": color, "width": 1, "dash": dash},
+            line={"color": color, "width": 1, "dash": "solid" if sign else "dot"},
             opacity=float(np.clip(12 / np.sqrt(len(drawn)), 0.5, 0.9)),
             hoverinfo="skip",
         )
@@ -147,13 +146,9 @@ def finding(
     stages: tuple[str, str],
     equal_wins: LengthChange | None,
 ) -> str:
-    """Return how the mean length of the neurons in use in both stages changed.
+    """Return how the mean length of the neurons in use in both stages changed; `noun` and `stages` are plain text.
 
-    Args:
-        lengths: (n,) of these neurons, before and after.
-        noun: what one feature is called, plain text.
-        stages: names of the stages, sanitized.
-        equal_wins: the same at equal numbers of wins; None if not known.
+    `equal_wins` is the same at equal numbers of wins, if it is known.
     """
     (before, after), (first, second) = lengths, stages
     if len(before) == 0:

@@ -22,6 +22,7 @@ from txray.plots.metrics import (
     splits_of,
 )
 from txray.plots.stage_lines import add_band
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, format_number, hover_text, percent, sanitize
 from txray.pruning.multiplicity import verdict_counts
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from txray.pruning.result import Pruning
 
 
+@checked_subjects
 def sparsity_curves(pruning: Pruning, metric: str | None = None, split: str | None = None) -> go.Figure:
     """Draw a metric against the share of neurons pruned, one line per ranking, beside the band of random sets.
 

@@ -42,15 +42,7 @@ class Series:
 def add_series(
     figure: go.Figure, names: Sequence[str], series: Series, axis: str = "", *, in_legend: bool = True
 ) -> None:
-    """Draw a line with markers, in place.
-
-    Args:
-        figure: to draw into.
-        names: (n_stages,) of the stages.
-        series: what.
-        axis: number of the axes, empty for the first.
-        in_legend: whether the legend names it.
-    """
+    """Draw a line with markers over (n_stages,) names, in place; `axis` is empty for the first axes."""
     notes = series.notes or [""] * len(names)
     figure.add_scatter(
         name=escape(series.name),
@@ -99,14 +91,9 @@ def add_band(
     *,
     at: NDArray[np.float64] | None = None,
 ) -> None:
-    """Draw the area between two lines, in place.
+    """Draw the area between two (n,) lines, in place; NaN leaves a gap.
 
-    Args:
-        figure: to draw into.
-        low, high: (n_stages,) its edges.
-        name: in the legend.
-        axis: number of the axes, empty for the first.
-        at: (n,) where along the x axis; at the stages by default.
+    `axis` is the number of the axes, empty for the first; `at` the positions on the x axis, by default the stages.
     """
     known = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
     positions = known if at is None else at[known]
@@ -125,12 +112,7 @@ def add_band(
 
 
 def stage_axis(names: Sequence[str], width: float = theme.PLOT_WIDTH) -> dict[str, Any]:
-    """Return the layout of the x axis: names of the stages, vertical if they do not fit side by side.
-
-    Args:
-        names: of the stages.
-        width: of the plotting area, in pixels.
-    """
+    """Return the layout of the x axis: names of the stages, vertical if they do not fit into `width` pixels."""
     return {
         "range": [-0.4, len(names) - 0.6],
         "tickmode": "array",

@@ -12,12 +12,12 @@ from txray.analysis.states import paper_label, state_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption_of_steps
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape_word, hover_text, percent, plural, sanitize, text_width
 
 if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
 
-_COLORS = {**theme.STATE_COLORS, "undecided": theme.UNDECIDED}
 _ROW = 74
 
 
@@ -52,6 +52,7 @@ _BARS = (
 )
 
 
+@checked_subjects
 def states(*comparisons: Comparison) -> go.Figure:
     """Draw the neurons of each state, one bar per comparison; observed and tested states look and read differently.
 
@@ -83,7 +84,7 @@ def states(*comparisons: Comparison) -> go.Figure:
             orientation="h",
             width=0.62,
             marker={
-                "color": _COLORS[bar.state],
+                "color": theme.STATE_COLORS[bar.state],
                 "line": {"color": theme.MUTED, "width": 0.8},
                 # Hatched: not tested, so some of them are chance.
                 "pattern": {

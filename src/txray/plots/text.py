@@ -106,13 +106,7 @@ def hover_text(head: str, *lines: str) -> str:
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Return the largest width in pixels of one line of plain text in the fonts of the theme.
-
-    Args:
-        text: plain text, not markup.
-        size: font size in pixels.
-        bold: in the bold face.
-    """
+    """Return the largest width in pixels of one line of plain text in the fonts of the theme."""
     thousandths = sum(map(_character_width, text))
     return thousandths / 1000 * size * (_BOLD if bold else 1)
 
@@ -127,16 +121,14 @@ def _character_width(character: str) -> int:
 
 
 def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:
-    """Return plain text wrapped at spaces into lines that fit; a longer word gets its own line.
+    """Return plain text wrapped at spaces into lines of at most `width` pixels; a longer word gets its own line."""
+    return filled_lines(text.split(" "), width, size, bold=bold)
 
-    Args:
-        text: plain text.
-        width: of a line, in pixels.
-        size: font size in pixels.
-        bold: in the bold face.
-    """
+
+def filled_lines(words: Iterable[str], width: float, size: float, *, bold: bool = False) -> list[str]:
+    """Return words, which are not broken, joined by spaces into lines of at most `width` pixels."""
     lines: list[str] = []
-    for word in text.split(" "):
+    for word in words:
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and text_width(joined, size, bold=bold) <= width:
             lines[-1] = joined
@@ -146,13 +138,7 @@ def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list
 
 
 def fitted(text: str, width: float, size: float) -> str:
-    """Return plain text, truncated with an ellipsis if it is wider than `width`.
-
-    Args:
-        text: plain text, one line.
-        width: in pixels.
-        size: font size in pixels.
-    """
+    """Return one line of plain text, truncated with an ellipsis if it is wider than `width` pixels."""
     if text_width(text, size) <= width:
         return text
     while len(text) > 1 and text_width(f"{text}…", size) > width:

@@ -15,6 +15,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from txray.errors import UnknownNameError
+from txray.plots.subjects import checked_subjects
 
 WIDTH = 1000
 """Pixels of a figure, frame included."""
@@ -37,22 +38,23 @@ STATE_COLORS: Mapping[str, str] = {
     "avoided": "#E69F00",
     "gained": "#56B4E9",
     "unpreferred": "#E6E6E6",
+    "undecided": "#BBBBBB",
 }
 """State of a neuron -> its colour."""
 
 SHORTENED, LENGTHENED, UNCHANGED = STATE_COLORS["avoided"], STATE_COLORS["gained"], INK
-"""Fewer features is kin to avoided, more to gained."""
+"""Fewer features look like avoided neurons, more like gained ones."""
 
-CHANGED, UNDECIDED = "#D55E00", "#BBBBBB"
-"""More than chance, and no more than that."""
+CHANGED, UNDECIDED = "#D55E00", STATE_COLORS["undecided"]
+"""Significant, and not significant."""
 
-SEQUENTIAL: tuple[tuple[float, str], ...] = (
-    (0.0, "#F7F7F7"),
-    (0.25, "#C2DBEC"),
-    (0.5, "#74AFD6"),
-    (0.75, "#0072B2"),
-    (1.0, "#002F4D"),
-)
+SEQUENTIAL = [
+    [0.0, "#F7F7F7"],
+    [0.25, "#C2DBEC"],
+    [0.5, "#74AFD6"],
+    [0.75, "#0072B2"],
+    [1.0, "#002F4D"],
+]
 """Little to much, for the cells of a matrix: one hue, lighter to darker, so that it survives grey print."""
 
 SPLITS: Mapping[str, tuple[str, str, str]] = {
@@ -95,15 +97,11 @@ _DARK: Mapping[str, str] = {
     "#C2DBEC": "#1F4C69",
     "#F7F7F7": "#24272B",
 }
-"""Colour on white -> its place on a dark ground; colours that are not here do on both."""
+"""Colour on white -> colour on a dark ground; all other colours suit both."""
 
 
 def darkened(figure: go.Figure) -> go.Figure:
-    """Return a copy of a figure for a dark ground: every colour of the theme in its dark shade.
-
-    Args:
-        figure: made with this theme; not changed.
-    """
+    """Return a copy of a figure for a dark ground: every colour of the theme in its dark shade."""
     light = {color.lower(): dark for color, dark in {**_DARK, "white": _DARK[PAPER]}.items()}
     spans = re.compile("|".join(re.escape(color) for color in light if color.startswith("#")), re.IGNORECASE)
 
@@ -171,11 +169,12 @@ _ROLE_NAMES: tuple[tuple[str, re.Pattern[str]], ...] = (
 _EPOCH = re.compile(r"epoch\D*(\d+)")
 
 
+@checked_subjects
 def stage_styles(names: Iterable[str]) -> dict[str, StageStyle]:
     """Give every stage a colour and a marker; the same list gives the same styles.
 
     Build it once from all stages of a report, in their order, and hand it to every figure: then a stage
-    looks the same everywhere. Names that tell a role (untrained, unsup, zero-shot, sup, and their longer
+    looks the same everywhere. Names that imply a role (untrained, unsup, zero-shot, sup, and their longer
     forms) get the role's style; of stages named by epochs, the first counts as early and the last as
     pretrained; all others continue the palette.
 
@@ -221,10 +220,6 @@ def _spare_styles(taken: Iterable[StageStyle]) -> Iterator[StageStyle]:
 
 def styles_for(names: Iterable[str], styles: Mapping[str, StageStyle] | None) -> Mapping[str, StageStyle]:
     """Return the styles of a figure's stages: the caller's, or those of `stage_styles`.
-
-    Args:
-        names: of the stages of this figure.
-        styles: built once for all figures, or None.
 
     Raises:
         UnknownNameError: the caller's mapping lacks one of the stages.

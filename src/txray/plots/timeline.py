@@ -21,6 +21,7 @@ from txray.plots.matrix import Side, matrix_figure
 from txray.plots.panels import tiled
 from txray.plots.pos_first import draw_pos_first, has_parts_of_speech
 from txray.plots.stage_lines import Series, add_series, stage_axis, under_stages
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, hover_text, plural, sanitize
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class _Panel:
     log: bool = False
 
 
+@checked_subjects
 def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None = None) -> go.Figure:
     """Draw panels over the stages: a score, how far neurons moved, how many changed, lengths, mass, parts of speech.
 
@@ -98,6 +100,7 @@ def timeline(timeline: Timeline, layer: str | None = None, *, score: str | None 
     )
 
 
+@checked_subjects
 def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
     """Draw the distance of every two stages: blocks are phases in which neurons keep their preferences.
 
@@ -111,17 +114,14 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
     """
     layer_name, names = timeline.layer(layer), timeline.names
     corrected, plain = timeline.matrix(layer_name), timeline.matrix(layer_name, "hellinger")
-    hover_texts = [
-        [
-            hover_text(
-                f"{sanitize(first)}, {sanitize(second)}",
-                f"{CORRECTED} of the layer {corrected[i, j]:.3f}",
-                f"mean {PLAIN.name} of neurons in both stages, of all wins {plain[i, j]:.3f}",
-            )
-            for j, second in enumerate(names)
-        ]
-        for i, first in enumerate(names)
-    ]
+
+    def hover(i: int, j: int) -> str:
+        return hover_text(
+            f"{sanitize(names[i])}, {sanitize(names[j])}",
+            f"{CORRECTED} of the layer {corrected[i, j]:.3f}",
+            f"mean {PLAIN.name} of neurons in both stages, of all wins {plain[i, j]:.3f}",
+        )
+
     # A stage does not differ from itself.
     others = np.where(np.eye(len(names), dtype=bool), np.nan, corrected)
     known = np.isfinite(others)
@@ -141,7 +141,7 @@ def stage_distances(timeline: Timeline, layer: str | None = None) -> go.Figure:
         Side("stage", names),
         Side("stage", names),
         measure=CORRECTED,
-        stories=hover_texts,
+        hover=hover,
         title=title,
         subtitle="Of the layer, without what small samples add: 0 if nothing changed, 1 if nothing is in common",
         caption=caption_of_steps(timeline.steps[layer_name]),

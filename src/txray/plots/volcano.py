@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from txray.analysis.rules import is_significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.analysis.states import NOT_SIGNIFICANT, significant_label
-from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
@@ -21,6 +20,7 @@ from txray.plots.frame import add_frame, caption_of, empty_figure
 from txray.plots.hover import hover_texts
 from txray.plots.labels import SIDES, Box, Label, place_labels
 from txray.plots.marks import PAPER, Canvas, HoverTexts, LabelText, add_marks, needs_webgl, sample
+from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, fitted, join_words, plural, sanitize
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _HALO = ", ".join(f"{x}px {y}px 1px {theme.PAPER}" for x in (-1, 0, 1) for y in 
 """Paper around the letters, so that no line behind strikes them through."""
 
 
-@checked_call
+@checked_subjects
 def volcano(comparison: Comparison) -> go.Figure:
     """Draw how far each neuron moved against how certain that is; significant neurons are coloured.
 

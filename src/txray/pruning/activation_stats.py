@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from txray.capture.activations import as_numpy, is_finite, pooled
-from txray.capture.checkpoint import NoCheckpoints
-from txray.capture.encoding import ModelInput
-from txray.capture.hook_point import HookPoint
+from txray.capture.activations import as_numpy, is_finite
+from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.layers import hook_points_for, warn_of_reading
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import ForwardChunk, adapter_for
+from txray.capture.model_adapter import adapter_for
 from txray.capture.padding import settle_padding
 from txray.capture.selection import Selection
 from txray.corpus.corpus import Corpus
@@ -109,13 +106,13 @@ class ActivationStats:
         (hook_point,) = hook_points_for(
             adapter, [resolve_layer_name(adapter.module, layer)], Selection("all")
         )
-        warn_of_reading([hook_point], stacklevel=3)
+        warn_of_reading([hook_point])
         settle_padding(adapter, [hook_point])
         tally = _ActivationTally(hook_point, seed)
         source = corpus if max_words is None else corpus.take_words(max_words)
         stream = DocumentStream(source, adapter, tagged=False)
         title = f"activations of {layer}"
-        run(adapter, stream, [tally], batch_positions, title, max_words, NoCheckpoints())
+        run(adapter, stream, [tally], batch_positions, title, max_words)
         return tally.stats(layer)
 
     def mask(
@@ -159,20 +156,17 @@ class _ActivationTally:
         self.hook_point = hook_point
         self._seed = np.uint64(seed)
         self._words = 0
-        n = hook_point.layout.neurons
+        n = hook_point.n_neurons
         self._sum, self._absolute, self._square = np.zeros(n), np.zeros(n), np.zeros(n)
         self._samples: list[tuple[int, int, int, NDArray[np.float32]]] = []
         self._counter = count()  # breaks ties between documents of one id: arrays cannot be compared
 
-    def update(self, output: Tensor, batch: list[ModelInput], chunk: ForwardChunk) -> None:
+    def update(self, activations: ChunkActivations) -> None:
         """Add one chunk."""
-        if len(chunk.row) == 0:
+        chunk, covered = activations.chunk, activations.covered
+        if not covered.any():
             return
-        flat, steps = self.hook_point.flat(output, len(batch), chunk.steps)
-        covered, groups = self.hook_point.covered_words(chunk, steps)
-        if not len(groups):
-            return
-        dense = pooled(flat, groups)
+        dense = activations.of_words()
         if not is_finite(dense):
             raise CaptureError(
                 f"layer {self.hook_point.layer!r}: an activation is not finite; the model's weights are broken, or its "
@@ -183,7 +177,8 @@ class _ActivationTally:
         self._sum += values.sum(axis=0)
         self._absolute += np.abs(values).sum(axis=0)
         self._square += np.square(values).sum(axis=0)
-        keys = np.array([model_input.encoded.key for model_input in batch], np.uint64)[chunk.row[covered]]
+        keys = np.array([model_input.encoded.key for model_input in chunk.batch], np.uint64)
+        keys = keys[chunk.row[covered]]
         words = chunk.word[covered]
         hashes = _sample_hash(keys ^ self._seed, words.astype(np.uint64))
         for i in np.argsort(hashes, kind="stable")[:N_SAMPLES].tolist():
@@ -194,13 +189,6 @@ class _ActivationTally:
                 heapq.heapreplace(self._samples, entry)
             else:
                 break
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return nothing: the pass is short and is not resumed."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Do nothing."""
 
     def stats(self, layer: str) -> ActivationStats:
         """Return the statistics of all windows."""

@@ -112,13 +112,7 @@ def train_classifier(
     }
     module = _ClassifierModule(copy.deepcopy(model), reviews, batch_size, learning_rate, seed)
     return run_training(
-        module,
-        Path(folder),
-        config,
-        device=device,
-        settings=settings,
-        facts=facts,
-        callbacks=callbacks,
+        module, Path(folder), config, device=device, settings=settings, facts=facts, callbacks=callbacks
     )
 
 

@@ -10,10 +10,7 @@ _DEVICES = ("auto", "cpu", "cuda")
 
 
 def device_of(name: str) -> torch.device:
-    """Return the torch device for a name.
-
-    Args:
-        name: `cpu`, `cuda`, or `auto`: CUDA if available, else the CPU.
+    """Return the torch device `cpu`, `cuda`, or `auto`: CUDA if available, else the CPU.
 
     Raises:
         UnknownNameError: another name.

@@ -75,13 +75,7 @@ class RunFolder:
         epoch: int,
         rows: list[dict[str, Any]],
     ) -> None:
-        """Write a complete epoch.
-
-        Args:
-            model: model after the epoch.
-            optimizer: state of the optimizer after the epoch: parameter number -> name -> value.
-            epoch: number of the epoch, 0 for the untrained model.
-            rows: rows of the curves up to this epoch.
+        """Write a complete epoch; see `TrainingState`.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -116,11 +110,8 @@ class RunFolder:
                     number, name = key.split(".")
                     optimizer.setdefault(int(number), {})[name] = content.get_tensor(key)
             epoch, rows = description["epoch"], description["rows"]
-            if (
-                type(epoch) is not int
-                or not rows
-                or not all({"epoch", "split", "loss"} <= set(row) for row in rows)
-            ):
+            complete = rows and all({"epoch", "split", "loss"} <= set(row) for row in rows)
+            if type(epoch) is not int or not complete:
                 raise ValueError("no epoch or no curves in it")
             return TrainingState(epoch, rows, optimizer)
         except (
@@ -132,9 +123,8 @@ class RunFolder:
             AttributeError,
             RecursionError,
         ) as error:
-            text = in_one_line(error)
             raise SnapshotError(
-                f"{file}: damaged: {text}; remove {self.path} and start the training again"
+                f"{file}: damaged: {in_one_line(error)}; remove {self.path} and start the training again"
             ) from error
 
     def write_curves(self, rows: list[dict[str, Any]]) -> None:

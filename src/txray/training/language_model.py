@@ -107,13 +107,7 @@ def train_language_model(
     }
     module = _LanguageModelModule(copy.deepcopy(model), streams, batch_size, bptt, learning_rate)
     return run_training(
-        module,
-        Path(folder),
-        config,
-        device=device,
-        settings=settings,
-        facts=facts,
-        callbacks=callbacks,
+        module, Path(folder), config, device=device, settings=settings, facts=facts, callbacks=callbacks
     )
 
 

@@ -8,6 +8,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,11 @@ def run_training(
 
     Args:
         module: module with the untrained model.
-        folder: folder of the run: new, empty, or of a run with the same settings.
+        folder: new, empty, or of a run with the same settings.
         config: hyperparameters.
-        device: `auto`, `cpu` or `cuda`.
+        device, callbacks: see `train_language_model`.
         settings: everything else the result depends on.
         facts: counts of the data, stored with the run.
-        callbacks: called after an epoch is stored on disk.
 
     Raises:
         UsageError: the folder belongs to another run, or has more epochs than requested.
@@ -57,14 +57,8 @@ def run_training(
     """
     torch_device = device_of(device)
     run = RunFolder(folder)
-    hyperparameters = {
-        "learning_rate": config.learning_rate,
-        "clip": config.clip,
-        "patience": config.patience,
-        "seed": config.seed,
-        "device": torch_device.type,
-    }
-    run.lock_settings({**settings, **hyperparameters}, facts)
+    hyperparameters = {name: value for name, value in asdict(config).items() if name != "epochs"}
+    run.lock_settings({**settings, **hyperparameters, "device": torch_device.type}, facts)
     state = run.state()
     if state is not None and state.epoch > config.epochs:
         raise UsageError(

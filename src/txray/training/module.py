@@ -69,15 +69,7 @@ class TrainingModule(pl.LightningModule, ABC):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Hyperparameters that every training has.
-
-    Attributes:
-        epochs: maximum number of epochs; can be raised to continue a finished run.
-        learning_rate: initial learning rate of Adam; divided by 4 after each epoch that does not improve the
-            validation loss.
-        clip: maximum gradient norm.
-        patience: number of epochs without a better validation loss after which training stops; None: no early stopping.
-        seed: random seed of dropout and of the order of the batches.
+    """Hyperparameters that every training has; see `train_language_model`.
 
     Raises:
         UsageError: a number is out of range.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from txray.corpus.corpus import Corpus
 from txray.errors import CorpusError
@@ -32,25 +33,18 @@ class Reviews:
     Attributes:
         ids: for each document, (length,) int32 word ids from `model.encode`.
         positive: (n,) float32, 1 for `pos`, 0 for `neg`.
-        words: number of words, after truncation.
         cut: number of truncated documents.
         unknown: number of words missing in the vocabulary, after truncation.
     """
 
     ids: Sequence[NDArray[np.int32]]
     positive: NDArray[np.float32]
-    words: int
     cut: int
     unknown: int
 
     @classmethod
     def of(cls, corpus: Corpus, model: SentimentClassifier, max_length: int) -> Reviews:
-        """Read a corpus once.
-
-        Args:
-            corpus: documents with the label `label`.
-            model: model whose vocabulary and classes are used.
-            max_length: maximum number of words per document.
+        """Read a corpus once, for the vocabulary and classes of `model`, up to `max_length` words per document.
 
         Raises:
             CorpusError: a document has no label or an unknown one, all have the same label, or the corpus cannot be
@@ -74,11 +68,15 @@ class Reviews:
                 f"corpus {corpus.name!r}: all {len(ids)} documents have {LABEL} {label!r}; "
                 "a classifier needs both classes"
             )
-        words = sum(len(document) - 2 for document in ids)
-        return cls(ids, np.array(positive, dtype=np.float32), words, cut, unknown)
+        return cls(ids, np.array(positive, dtype=np.float32), cut, unknown)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def words(self) -> int:
+        """Return the number of words, after truncation."""
+        return sum(len(document) - 2 for document in self.ids)
 
     @property
     def fingerprint(self) -> str:
@@ -95,16 +93,14 @@ class Reviews:
             return self
         indices = even_sample(len(self), size)
         ids = [self.ids[index] for index in indices]
-        words = sum(len(document) - 2 for document in ids)
-        return Reviews(ids, self.positive[indices], words, self.cut, self.unknown)
+        return Reviews(ids, self.positive[indices], self.cut, self.unknown)
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Return the documents with these indices, padded to the longest of them."""
-        lengths = [len(self.ids[index]) for index in indices]
-        ids = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
-        for row, index in enumerate(indices):
-            ids[row, : lengths[row]] = torch.from_numpy(self.ids[index])
-        return ids, torch.tensor(lengths), torch.from_numpy(self.positive[np.asarray(indices)])
+        documents = [torch.from_numpy(self.ids[index]) for index in indices]
+        lengths = torch.tensor([len(document) for document in documents])
+        positive = torch.from_numpy(self.positive[np.asarray(indices)])
+        return pad_sequence(documents, batch_first=True).long(), lengths, positive
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all documents, `size` at a time, from short to long."""

@@ -51,10 +51,10 @@ def load_run(folder: Path | str) -> TrainingRun:
     try:
         curves = pl.read_parquet(file)
         epochs = curves["epoch"].unique().sort().to_list()
-        best = best_epoch(validation_losses(curves))
+        losses = curves.filter(pl.col("split") == "validation").sort("epoch")["loss"].to_list()
+        best = best_epoch(losses)
     except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, IndexError) as error:
-        text = in_one_line(error)
-        raise SnapshotError(f"{file}: damaged: {text}; start the training again") from error
+        raise SnapshotError(f"{file}: damaged: {in_one_line(error)}; start the training again") from error
     return TrainingRun(
         folder=folder,
         snapshots={epoch: snapshot_folder(folder, epoch) for epoch in epochs},
@@ -97,12 +97,6 @@ def read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def validation_losses(curves: pl.DataFrame) -> list[float]:
-    """Return the (epochs + 1,) validation losses by epoch, starting with the untrained model."""
-    losses: list[float] = curves.filter(pl.col("split") == "validation").sort("epoch")["loss"].to_list()
-    return losses
-
-
 def best_epoch(losses: list[float]) -> int:
     """Return the first epoch with the lowest validation loss."""
     return min(range(len(losses)), key=losses.__getitem__)
@@ -116,12 +110,7 @@ def is_exhausted(losses: list[float], patience: int | None) -> bool:
 def annealed_rate(learning_rate: float, losses: list[float], factor: float) -> float:
     """Return the learning rate of the next epoch: divided by `factor` for each epoch without an improvement.
 
-    It depends on the losses alone, so a resumed training continues with the same rate.
-
-    Args:
-        learning_rate: learning rate of the first epoch.
-        losses: (epochs so far + 1,) validation losses, starting with the untrained model.
-        factor: at least 1.
+    It depends on the (epochs so far + 1,) validation losses alone, so a resumed training continues with the same rate.
     """
     failures = sum(best_epoch(losses[: epoch + 1]) != epoch for epoch in range(len(losses)))
     return learning_rate / factor**failures

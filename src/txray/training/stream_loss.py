@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from txray.corpus.corpus import Corpus
+from txray.models.base_model import in_evaluation_mode
 from txray.models.recurrent import HiddenState, RecurrentLanguageModel
 from txray.training.cross_entropy import next_word_loss
 from txray.training.stream import IGNORED, StreamBatches, TokenStream
@@ -27,21 +28,15 @@ def language_model_loss(model: RecurrentLanguageModel, corpus: Corpus) -> float:
     Raises:
         CorpusError: the corpus is empty or cannot be read.
     """
-    training = model.training
-    model.eval()
-    try:
+    with in_evaluation_mode(model):
         return stream_loss(model, TokenStream.of(corpus, model.vocabulary).ids)
-    finally:
-        model.train(training)
 
 
 @torch.no_grad()
 def stream_loss(model: RecurrentLanguageModel, ids: Tensor) -> float:
-    """Return the mean nats per word of a stream; each position except the first is predicted once.
+    """Return the mean nats per word of the (n,) int64 ids of a stream, for a model in `eval()` mode.
 
-    Args:
-        model: in `eval()` mode.
-        ids: (n,) int64 of a `TokenStream`.
+    Each position except the first is predicted once.
     """
     device = model.embedding.weight.device
     batches = StreamBatches.of(ids, min(_MAX_ROWS, max(1, len(ids) // _WORDS_PER_ROW)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from txray.plots.theme import STATE_COLORS, UNDECIDED
+from txray.plots.theme import STATE_COLORS
 
 _SHARED_SCRIPTS = ("dom.js", "table.js", "detail.js")
 
@@ -21,7 +21,5 @@ def shared_script() -> str:
 
 def shared_style() -> str:
     """Return the style sheet that every page begins with: the colours of the states, then the shared rules."""
-    colors = " ".join(
-        f"--{state}: {color};" for state, color in {**STATE_COLORS, "undecided": UNDECIDED}.items()
-    )
+    colors = " ".join(f"--{state}: {color};" for state, color in STATE_COLORS.items())
     return f":root {{ {colors} }}\n{read_asset('shared.css')}"

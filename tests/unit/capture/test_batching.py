@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from txray.capture.batching import batches
-from txray.capture.encoding import EncodedDocument, ModelInput
+from txray.capture.encoding import ModelInput
 from txray.corpus import Document
 from txray.errors import UsageError
 
 
 def encoded(lengths: list[int]) -> list[ModelInput]:
     return [
-        ModelInput.word_by_word(EncodedDocument.whole(Document(str(i), ("w",)), ["w"]), [0] * length, first=0)
+        ModelInput.word_by_word(Document(str(i), ("w",)), ["w"], [0] * length, first=0)
         for i, length in enumerate(lengths)
     ]
 

@@ -19,7 +19,7 @@ import torch
 from tests.builders.text_models import transformer
 from tests.builders.texts import corpus_of, documents, small_model
 from txray.capture import collect
-from txray.capture.checkpoint import FolderCheckpoints, _FolderPass
+from txray.capture.checkpoint import FolderCheckpoints
 from txray.corpus import Corpus, Document
 from txray.errors import OutputError, StageError, UsageError
 from txray.models import TextModel, Vocabulary, save_model
@@ -99,15 +99,15 @@ def assert_same_files(one: Path, other: Path) -> None:
 
 
 def test_checkpoints_are_made_when_they_are_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr("txray.capture.checkpoint.time.monotonic", lambda: now)
-    of = FolderCheckpoints(tmp_path / "s", {}, seconds=10).for_pass("tallies")
-    assert isinstance(of, _FolderPass)
-    assert of.restore([]) == 0
-    for now, kept in ((9.9, 0), (10.0, 2), (19.9, 2), (20.1, 4)):
-        of.offer(of.batches + 2 if now in (10.0, 20.1) else 99, [])
-        assert of.batches == kept
-    assert FolderCheckpoints(tmp_path / "s", {}, seconds=10).for_pass("tallies").restore([]) == 4
+    clock = [0.0]
+    monkeypatch.setattr("txray.capture.checkpoint.time.monotonic", lambda: clock[0])
+    checkpoints = FolderCheckpoints(tmp_path / "s", {}, seconds=10)
+    checkpoint = checkpoints.for_pass("tallies", [])
+    assert checkpoint.restore() == 0
+    for clock[0], batches, stored in ((9.9, 99, 0), (10.0, 2, 2), (19.9, 99, 2), (20.1, 4, 4)):
+        checkpoint.offer(batches)
+        assert checkpoints.state("tallies") == (stored, {})
+    assert FolderCheckpoints(tmp_path / "s", {}, seconds=10).for_pass("tallies", []).restore() == 4
 
 
 @pytest.mark.parametrize(

@@ -437,3 +437,21 @@ def test_broken_weights_name_layer_document_and_word() -> None:
             match=r"layer 'embedding': activation (inf|nan) in document 'bad', word 1 \('mill'\)",
         ):
             collect(model, made, layers=["embedding"], selection=selection, name="s")
+
+
+def test_a_broken_piece_that_pooling_ignores_is_found_where_pieces_count() -> None:
+    model = transformer(pooling="first")
+    with torch.no_grad():
+        model.module.get_submodule("embedding").weight[word_ids(["ll"])[0]] = float("inf")  # type: ignore[index]
+    corpus = Corpus.from_documents("c", [Document("bad", ("the", "mill"))])
+    for selection in ("max-1", "all"):
+        collect(model, corpus, layers=["embedding"], selection=selection, name="s")
+        with pytest.raises(CaptureError, match=r"activation inf in document 'bad', word 1 \('mill'\)"):
+            collect(
+                model,
+                corpus,
+                layers=["embedding"],
+                selection=selection,
+                feature_types=["token", "subword"],
+                name="s",
+            )

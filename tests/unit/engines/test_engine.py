@@ -20,7 +20,7 @@ from txray.capture.single_pass import SinglePass
 from txray.engines import Ray
 from txray.engines.cluster import Cluster
 from txray.engines.merge_tree import MergeTree
-from txray.engines.shard_store import FolderShardStore
+from txray.engines.shard_store import ShardStore
 from txray.errors import EngineError, OutputError, UsageError
 from txray.preferences import Stage
 from txray.preferences.manifest import CHECKPOINT
@@ -65,7 +65,10 @@ def test_an_engine_gets_the_whole_request(tmp_path: Path) -> None:
         "feature_types": ("token", "pos"),
         "selection": Selection.parse("max-2/zscore"),
     }
-    assert {name: getattr(request, name) for name in asked} == expected
+    assert {name: getattr(request, name) for name in asked} == expected | {"scales": request.scales}
+    assert request.scales is not None
+    assert request.scales.name == "scales"
+    assert request.scales.table.equals(scales.scales)
     assert (request.model, request.corpus) == (model, corpus)
     assert stage.manifest["words"] == 40
     assert (tmp_path / "s" / CHECKPOINT).is_file()
@@ -330,7 +333,7 @@ def test_shards_of_somebody_else_stay_where_they_are(tmp_path: Path) -> None:
     mine.parent.mkdir(parents=True)
     mine.write_text("of ice")
     with pytest.raises(OutputError, match="already exists"):
-        FolderShardStore(tmp_path / "stage", {}, 4)
+        ShardStore(tmp_path / "stage", {}, 4)
     assert mine.read_text() == "of ice"
 
 

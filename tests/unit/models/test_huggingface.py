@@ -105,6 +105,12 @@ def direct(
     return found
 
 
+def close(values: list[float], expected: list[float], at_least: float) -> bool:
+    """Whether all are within `pytest.approx(expected, rel=1e-5, abs=at_least)`, which takes long for each of many."""
+    difference = np.abs(np.array(values) - np.array(expected))
+    return bool((difference <= np.maximum(1e-5 * np.abs(expected), at_least)).all())
+
+
 def assert_equal(
     model: TextModel, folder: Path, layers: list[str], made: list[Document], selection: str
 ) -> None:
@@ -115,9 +121,9 @@ def assert_equal(
         for layer, expected in direct(folder, layers, made, kind, selection).items():
             collected = table_of(stage.preferences(layer=layer, feature_type=kind))
             assert collected.keys() == expected.keys(), (layer, kind)
-            for key, values in expected.items():
-                assert collected[key][0] == len(values)
-                assert collected[key][1] == pytest.approx(sum(values), rel=1e-5, abs=1e-5)
+            assert all(collected[key][0] == len(values) for key, values in expected.items())
+            sums = ([collected[key][1] for key in expected], [sum(values) for values in expected.values()])
+            assert close(*sums, at_least=1e-5), (layer, kind)
 
 
 @pytest.mark.parametrize("selection", ["max-1", "all"])
@@ -146,13 +152,23 @@ ENCODER_LAYERS = ["encoder.layer.1.intermediate", "encoder.layer.5.output"]
 def test_a_real_encoder_gives_what_transformers_gives(selection: str, encoder: Path) -> None:
     model = load_model(encoder)
     assert isinstance(model, TextModel)
-    assert_equal(model, encoder, ENCODER_LAYERS, list(demo_corpus("reviews", words=600)), selection)
+    assert_equal(model, encoder, ENCODER_LAYERS, list(demo_corpus("reviews", words=250)), selection)
+
+
+def assert_same_sums(left: dict[Any, Any], right: dict[Any, Any]) -> None:
+    """Sums to the rounding of the model's own arithmetic."""
+    # Where an activation is 0 to rounding, its sign may differ: such a row holds nothing.
+    for one, other in ((left, right), (right, left)):
+        assert all(one[key][1] < 1e-5 for key in one.keys() - other.keys())
+    both = list(left.keys() & right.keys())
+    assert both
+    assert close(*([table[key][1] for key in both] for table in (left, right)), at_least=2e-5)
 
 
 @pytest.mark.parametrize("selection", ["max-1", "all"])
 def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: Path) -> None:
     model = load_model(encoder)
-    made = reviews(70)
+    made = reviews(20)
     reference = collect(
         model,
         corpus_of(made),
@@ -180,17 +196,12 @@ def test_a_real_encoder_does_not_mind_batches_or_order(selection: str, encoder: 
                     reference[layer, kind],
                     other[layer, kind],
                 )
-                # Where an activation is 0 to rounding, its sign may differ: such a row holds nothing.
-                left, right = table_of(one), table_of(two)
-                for key in left.keys() ^ right.keys():
-                    assert (left | right)[key][1] < 1e-5
-                for key in left.keys() & right.keys():
-                    assert left[key][1] == pytest.approx(right[key][1], rel=1e-5, abs=2e-5)
+                assert_same_sums(table_of(one), table_of(two))
 
 
 @pytest.mark.parametrize("selection", ["max-1", "all"])
 def test_shards_of_a_real_encoder_merge_into_the_single_pass(selection: str, encoder: Path) -> None:
-    model, corpus = load_model(encoder), corpus_of(reviews(40))
+    model, corpus = load_model(encoder), corpus_of(reviews(15))
     asked: dict[str, Any] = {
         "layers": ENCODER_LAYERS,
         "feature_types": ["token", "pos"],
@@ -206,10 +217,7 @@ def test_shards_of_a_real_encoder_merge_into_the_single_pass(selection: str, enc
             left, right = (
                 table_of(stage.preferences(layer=layer, feature_type=kind)) for stage in (whole, merged)
             )
-            for key in left.keys() ^ right.keys():
-                assert (left | right)[key][1] < 1e-5
-            for key in left.keys() & right.keys():
-                assert left[key][1] == pytest.approx(right[key][1], rel=1e-5, abs=2e-5)
+            assert_same_sums(left, right)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

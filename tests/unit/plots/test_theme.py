@@ -5,7 +5,7 @@ import itertools
 import plotly.graph_objects as go
 import pytest
 
-from txray.analysis import STATES
+from txray.analysis import CONFIDENT_STATES
 from txray.errors import UnknownNameError
 from txray.plots import stage_styles, theme
 from txray.plots.theme import STATE_COLORS, styles_for
@@ -60,8 +60,8 @@ def test_styles_of_the_caller_are_used_and_must_be_complete() -> None:
 
 
 def test_every_state_has_a_colour_of_its_own() -> None:
-    assert set(STATE_COLORS) == set(STATES)
-    assert len(set(STATE_COLORS.values())) == 4
+    assert set(STATE_COLORS) == set(CONFIDENT_STATES)
+    assert len(set(STATE_COLORS.values())) == 5
 
 
 def test_a_role_is_given_once() -> None:

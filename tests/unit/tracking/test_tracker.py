@@ -23,20 +23,38 @@ from txray.errors import StageError, TrackingWarning, UnknownNameError, UsageErr
 from txray.models import TextModel
 from txray.tracking import FIGURES, Tracker
 
+BOTH = ("token", "pos")
 
-def watched(folder: Path, steps: int = 5, every: int = 2, **options: Any) -> tuple[Loop, Tracker, Any]:
+
+def watched(
+    folder: Path, steps: int = 5, every: int = 2, features: tuple[str, ...] = ("token",), **options: Any
+) -> tuple[Loop, Tracker, Any]:
     """A training with a tracker."""
     loop = Loop(untrained())
-    tracker = Tracker(spec(("token", "pos")), folder, every=every, **{**FAST, **options})
+    tracker = Tracker(spec(features), folder, every=every, **{**FAST, **options})
     tracker.begin(loop.model)
     for _ in range(steps):
         tracker.step(loop.model, loss=loop.step())
     return loop, tracker, tracker.end(loop.model)
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of one step; to be copied."""
+    folder = tmp_path_factory.mktemp("recorded") / "run"
+    watched(folder, steps=1)
+    return folder
+
+
+@pytest.fixture
+def record(recorded: Path, tmp_path: Path) -> Path:
+    """The record of such a training."""
+    return Path(shutil.copytree(recorded, tmp_path / "run")) / "tracking.json"
+
+
 def test_looks_are_taken_before_every_so_many_steps_and_in_the_end(tmp_path: Path) -> None:
     logger = RecordingLogger()
-    _, tracker, found = watched(tmp_path / "run", loggers=[logger])
+    _, tracker, found = watched(tmp_path / "run", features=BOTH, loggers=[logger])
     names = ["step-000000", "step-000002", "step-000004", "step-000005"]
     assert [folder.name for folder in tracker.stages] == names
     assert [(folder.name, step) for folder, step in logger.stages] == list(
@@ -92,7 +110,7 @@ def test_training_does_not_notice_models_that_draw_random_numbers_when_they_read
 
 def test_what_is_told_of_a_step_stands_in_the_timeline(tmp_path: Path) -> None:
     logger = RecordingLogger()
-    _, tracker, found = watched(tmp_path / "run", loggers=[logger])
+    _, tracker, found = watched(tmp_path / "run", features=BOTH, loggers=[logger])
     for kind, story in found.items():
         steps = {name: int(name.split("-")[1]) for name in story.names}
         for row in story.stages.iter_rows(named=True):
@@ -122,7 +140,7 @@ def test_every_figure_of_a_look_can_be_drawn(figure: str, tmp_path: Path) -> Non
     logger = RecordingLogger()
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrackingWarning)
-        watched(tmp_path / "run", steps=1, loggers=[logger], figures=[figure])
+        watched(tmp_path / "run", steps=1, features=BOTH, loggers=[logger], figures=[figure])
     assert {f"txray/rnn/{kind}/{figure}" for kind in ("token", "pos")} < {name for name, _ in logger.figures}
 
 
@@ -213,7 +231,7 @@ def test_a_budget_leaves_looks_out_and_says_how_many(tmp_path: Path) -> None:
 def test_a_training_that_goes_on_goes_on_with_the_same_story(tmp_path: Path) -> None:
     _, _, whole = watched(tmp_path / "whole", steps=6)
     loop = Loop(untrained())
-    tracker = Tracker(spec(("token", "pos")), tmp_path / "parts", every=2, **FAST)
+    tracker = Tracker(spec(), tmp_path / "parts", every=2, **FAST)
     tracker.begin(loop.model)
     for step in range(1, 6):
         tracker.step(loop.model, loss=loop.step())
@@ -228,7 +246,7 @@ def test_a_training_that_goes_on_goes_on_with_the_same_story(tmp_path: Path) -> 
     again.model.load_state_dict(saved[0])
     again.optimizer.load_state_dict(saved[1])
     torch.set_rng_state(saved[2])
-    resumed = Tracker(spec(("token", "pos")), tmp_path / "parts", every=2, **FAST)
+    resumed = Tracker(spec(), tmp_path / "parts", every=2, **FAST)
     resumed.begin(again.model, 3)
     assert [folder.name for folder in resumed.stages] == ["step-000000", "step-000002"]
     assert not (tmp_path / "parts" / "stages" / "step-000004").exists()
@@ -247,27 +265,25 @@ def test_the_same_training_again_keeps_its_stages(tmp_path: Path) -> None:
 
 
 def test_another_training_does_not_mix_with_the_first(tmp_path: Path) -> None:
-    watched(tmp_path / "run", steps=1)
+    watched(tmp_path / "run", steps=1, features=BOTH)
     with pytest.raises(UsageError, match="began with other weights; give another folder"):
-        Tracker(spec(("token", "pos")), tmp_path / "run", **FAST).begin(untrained(seed=1))
+        Tracker(spec(BOTH), tmp_path / "run", **FAST).begin(untrained(seed=1))
     with pytest.raises(UsageError, match="holds a tracking with feature_types="):
         Tracker(spec(), tmp_path / "run", **FAST)
     with pytest.raises(UsageError, match=r"unit='step' \(requested: 'epoch'\)"):
-        Tracker(spec(("token", "pos")), tmp_path / "run", unit="epoch", **FAST)
+        Tracker(spec(BOTH), tmp_path / "run", unit="epoch", **FAST)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("mine")
     with pytest.raises(UsageError, match="does not hold a tracking"):
         Tracker(spec(), tmp_path / "other")
 
 
-def test_a_record_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
-    watched(tmp_path / "run", steps=1)
+def test_a_record_does_not_lead_out_of_its_folder(record: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
-    file = tmp_path / "run" / "tracking.json"
-    file.write_text(file.read_text().replace("step-000001", "../../mine"))
+    record.write_text(record.read_text().replace("step-000001", "../../mine"))
     with pytest.raises(StageError, match=r"damaged \(stage '../../mine'\)"):
-        Tracker(spec(("token", "pos")), tmp_path / "run", **FAST).begin(untrained())
+        Tracker(spec(), tmp_path / "run", **FAST).begin(untrained())
     assert mine.is_dir()
 
 
@@ -292,11 +308,10 @@ def test_an_error_that_nobody_expects_does_not_end_a_training(
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 2}', "\x00"])
-def test_a_damaged_record_is_one_line(content: str, tmp_path: Path) -> None:
-    watched(tmp_path / "run", steps=1)
-    (tmp_path / "run" / "tracking.json").write_text(content)
+def test_a_damaged_record_is_one_line(content: str, record: Path) -> None:
+    record.write_text(content)
     with pytest.raises(StageError, match=r"tracking\.json") as caught:
-        Tracker(spec(("token", "pos")), tmp_path / "run")
+        Tracker(spec(), record.parent)
     assert "\n" not in str(caught.value)
 
 
@@ -398,12 +413,10 @@ def test_what_is_no_score_costs_one_look_and_nothing_else(scores: Any, tmp_path:
         {"measurements": [{"number": 0, "stage_name": "step-000000", "seconds": None}]},
     ],
 )
-def test_a_record_with_damaged_values_is_one_line(damage: dict[str, Any], tmp_path: Path) -> None:
-    watched(tmp_path / "run", steps=1, permutations=0)
-    file = tmp_path / "run" / "tracking.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
+def test_a_record_with_damaged_values_is_one_line(damage: dict[str, Any], record: Path) -> None:
+    record.write_text(json.dumps({**json.loads(record.read_text()), **damage}))
     with pytest.raises(StageError, match=r"tracking\.json: damaged") as caught:
-        Tracker(spec(("token", "pos")), tmp_path / "run")
+        Tracker(spec(), record.parent)
     assert "\n" not in str(caught.value)
 
 

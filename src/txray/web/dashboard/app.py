@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
@@ -40,17 +40,9 @@ _PAGE = """<!doctype html>
 </body>
 </html>"""
 
-Value = TypeVar("Value")
-
 
 def build(store: ResultStore, guard: Guard, prunings: Sequence[Pruning] = ()) -> Dash:
-    """Return the application.
-
-    Args:
-        store: of the results.
-        guard: checks every request.
-        prunings: whose effects the page of a neuron shows.
-    """
+    """Return the application; every request is checked by the guard, and the page of a neuron shows the prunings."""
     app = Dash(
         "txray",
         title="txray",
@@ -109,8 +101,7 @@ def _figure_callbacks(app: Dash, store: ResultStore) -> None:
                 picture = FIGURES[name].draw(view, store)
                 figure = picture.for_web(dark=theme == "dark")
             except Exception as error:
-                class_name = "empty" if isinstance(error, JobPending) else "notice"
-                return BLANK, _FLAT, FIGURES[name].title, "", error_message(error), class_name, False
+                return BLANK, _FLAT, FIGURES[name].title, "", error_message(error), _class_of(error), False
             _brushed(figure, name, view)
             size = {
                 "height": f"{figure.layout.height}px",
@@ -134,80 +125,76 @@ def _brushed(figure: go.Figure, name: str, view: UrlState) -> None:
     }
     for axis, ends in axes.items():
         low, high = ends or (None, None)
-        open_ended = low is None or high is None
         log = figure.layout[f"{axis}axis"].type == "log"
-        shape[f"{axis}ref"] = f"{axis} domain" if open_ended else axis
-        shape[f"{axis}0"] = 0 if open_ended else low
-        shape[f"{axis}1"] = 1 if open_ended else high
-        if log and not open_ended and (low is None or low <= 0):
-            shape[f"{axis}ref"], shape[f"{axis}0"], shape[f"{axis}1"] = f"{axis} domain", 0, 1
+        # Along the whole axis if it has no such end.
+        whole = low is None or high is None or (log and low <= 0)
+        shape[f"{axis}ref"] = f"{axis} domain" if whole else axis
+        shape[f"{axis}0"], shape[f"{axis}1"] = (0, 1) if whole else (low, high)
     figure.add_shape(shape)
 
 
 def _text_callbacks(app: Dash, store: ResultStore, prunings: list[Pruning]) -> None:
     """Add the callbacks that fill in texts and small tables."""
 
-    def guarded(
-        make: Callable[[UrlState], Value], path: str | None, search: str | None, page: str
-    ) -> Value | Any:
-        view, _ = parse_view(store, path, search)
-        if view.page != page:
-            return no_update
-        try:
+    def fill(page: str, make: Callable[[UrlState], Any], *outputs: Output) -> None:
+        """Add a callback that fills the outputs from the URL, on one page only."""
+
+        @app.callback(*outputs, Input("url", "pathname"), Input("url", "search"), Input("version", "data"))
+        def _fill(path: str | None, search: str | None, _version: str) -> Any:
+            view, _ = parse_view(store, path, search)
+            if view.page != page:
+                return no_update if len(outputs) == 1 else (no_update,) * len(outputs)
             return make(view)
-        except Exception as error:
-            return html.P(
-                error_message(error), className="notice" if not isinstance(error, JobPending) else "empty"
-            )
 
-    address = (Input("url", "pathname"), Input("url", "search"), Input("version", "data"))
+    def guarded(make: Callable[[UrlState], list[Any]]) -> Callable[[UrlState], Any]:
+        """Return a function that shows an error in place of what could not be made."""
 
-    @app.callback(Output("summary", "children"), Output("summary", "aria-busy"), *address)
-    def _summary(path: str | None, search: str | None, _version: str) -> Any:
-        view, _ = parse_view(store, path, search)
-        if view.page != "overview":
-            return no_update, no_update
+        def attempt(view: UrlState) -> Any:
+            try:
+                return make(view)
+            except Exception as error:
+                return html.P(error_message(error), className=_class_of(error))
+
+        return attempt
+
+    def summary(view: UrlState) -> tuple[Any, str]:
         try:
             return summary_card(FilteredComparison.of(view.unfiltered(), store)), "false"
-        except JobPending as pending:
-            return html.P(error_message(pending), className="empty"), "true"
         except Exception as error:
-            return html.P(error_message(error), className="notice"), "false"
+            busy = "true" if isinstance(error, JobPending) else "false"
+            return html.P(error_message(error), className=_class_of(error)), busy
 
-    @app.callback(Output("nearest", "children"), *address)
-    def _nearest(path: str | None, search: str | None, _version: str) -> Any:
-        return guarded(lambda view: panels.nearest_rows(view, store), path, search, "neuron")
-
-    @app.callback(Output("pruned", "children"), Output("pruned", "hidden"), *address)
-    def _pruned(path: str | None, search: str | None, _version: str) -> Any:
-        view, _ = parse_view(store, path, search)
-        rows = panels.pruned_rows(view, store, prunings) if view.page == "neuron" else []
+    def pruned(view: UrlState) -> tuple[list[Any], bool]:
+        rows = panels.pruned_rows(view, store, prunings)
         return rows, not rows
 
-    @app.callback(Output("feature-rows", "children"), *address)
-    def _feature(path: str | None, search: str | None, _version: str) -> Any:
-        return guarded(
-            lambda view: panels.feature_rows(view, store) if view.word else [], path, search, "feature"
-        )
-
-    @app.callback(Output("sources", "children"), *address)
-    def _sources(path: str | None, search: str | None, _version: str) -> Any:
-        return guarded(lambda _: panels.sources(store), path, search, "sources")
-
-    @app.callback(
-        Output("neuron-details", "data"),
-        Output("neuron-message", "children"),
-        Output("neuron-message", "hidden"),
-        *address,
-    )
-    def _neuron(path: str | None, search: str | None, _version: str) -> Any:
-        view, _ = parse_view(store, path, search)
-        if view.page != "neuron":
-            return no_update, no_update, no_update
+    def neuron(view: UrlState) -> tuple[Any, str, bool]:
         try:
             return neuron_details(view, store), "", True
         except Exception as error:
             return None, error_message(error), False
+
+    fill("overview", summary, Output("summary", "children"), Output("summary", "aria-busy"))
+    fill(
+        "neuron",
+        neuron,
+        Output("neuron-details", "data"),
+        Output("neuron-message", "children"),
+        Output("neuron-message", "hidden"),
+    )
+    fill("neuron", pruned, Output("pruned", "children"), Output("pruned", "hidden"))
+    fill("neuron", guarded(lambda view: panels.nearest_rows(view, store)), Output("nearest", "children"))
+    fill(
+        "feature",
+        guarded(lambda view: panels.feature_rows(view, store) if view.word else []),
+        Output("feature-rows", "children"),
+    )
+    fill("sources", guarded(lambda _: panels.sources(store)), Output("sources", "children"))
+
+
+def _class_of(error: Exception) -> str:
+    """Return the style of a message: that something is on its way, or that it went wrong."""
+    return "empty" if isinstance(error, JobPending) else "notice"
 
 
 def _state_callbacks(app: Dash, store: ResultStore) -> None:

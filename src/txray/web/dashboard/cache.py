@@ -52,14 +52,7 @@ class Cache:
 
 
 def write_result(file: Path, table: pl.DataFrame, note: str = "", *, rows: int | None = None) -> None:
-    """Write a table, complete or not at all.
-
-    Args:
-        file: to write.
-        table: the result.
-        note: a remark, saved with it.
-        rows: per row group, which can be read without the others.
-    """
+    """Write a table with a note, complete or not at all; `rows` per row group can be read without the others."""
     with atomic_file(file) as temporary:
         table.write_parquet(temporary, compression="lz4", row_group_size=rows, metadata={_NOTE: note})
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from html.parser import HTMLParser
 from typing import Any
 
 from dash import dcc, html
+from markupsafe import Markup
 
 from txray.web.dashboard.figures import FIGURES, Figure
 
@@ -33,12 +35,7 @@ BLANK: Mapping[str, Any] = {
 
 
 def card(name: str, figure: Figure) -> html.Figure:
-    """Return the card of a figure: finding, figure, note on how to read it, and links to save it.
-
-    Args:
-        name: of the figure, for ids.
-        figure: its properties.
-    """
+    """Return the card of a figure: finding, figure, note on how to read it, and links to save it."""
     heading = f"{name}-finding"
     graph = dcc.Graph(
         id=f"{name}-figure",
@@ -96,9 +93,6 @@ def slot(name: str) -> html.Div:
     """Return an empty element, which the page's script replaces by the card of a figure once its page is shown.
 
     Loading plotly.js keeps a browser busy for a second or more, so texts and tables come first.
-
-    Args:
-        name: of the figure, for ids.
     """
     return html.Div(id=f"{name}-slot", className="slot")
 
@@ -119,13 +113,7 @@ def every_card() -> dict[str, Any]:
 
 
 def grid(name: str, label: str, caption: str) -> html.Div:
-    """Return the element of a long table, which the page's script fills.
-
-    Args:
-        name: for ids.
-        label: what the rows are.
-        caption: id of the element that shows how many rows there are.
-    """
+    """Return the element of a long table, which the page's script fills; `caption` is the id of the number of rows."""
     return html.Div(
         html.Table(
             [
@@ -144,13 +132,7 @@ def grid(name: str, label: str, caption: str) -> html.Div:
 
 
 def table(heads: list[str], rows: list[list[Any]], label: str) -> html.Div:
-    """Return a small table, which scrolls if it is wider than the screen.
-
-    Args:
-        heads: of the columns.
-        rows: of text or elements; the first cell of a row is its head.
-        label: what it shows.
-    """
+    """Return a small table, which scrolls if it is wider than the screen; the first cell of a row is its head."""
     return html.Div(
         html.Table(
             [
@@ -170,13 +152,41 @@ def table(heads: list[str], rows: list[list[Any]], label: str) -> html.Div:
     )
 
 
-def word(text: str) -> html.Bdi:
-    """Return a word of a corpus as plain text that cannot reorder its neighbours."""
-    return html.Bdi(text)
-
-
 def stage_label(name: str, color: str) -> html.Span:
     """Return the name of a stage with its colour."""
     return html.Span(
         [html.Span(className="dot", style={"background": color}), html.Bdi(name)], className="stage"
     )
+
+
+def from_html(markup: Markup) -> list[Any]:
+    """Return the elements of a template's HTML as components."""
+    parser = _Components()
+    parser.feed(markup)
+    parser.close()
+    return parser.children[0]
+
+
+class _Components(HTMLParser):
+    """Builds components; `children` holds those of every open element, and of the whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.children: list[list[Any]] = [[]]
+        self._attributes: list[dict[str, Any]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes: dict[str, Any] = {{"class": "className"}.get(name, name): value for name, value in attrs}
+        if "style" in attributes:
+            attributes["style"] = dict(rule.split(":", 1) for rule in attributes["style"].split(";"))
+        self._attributes.append(attributes)
+        self.children.append([])
+
+    def handle_endtag(self, tag: str) -> None:
+        element = getattr(html, tag.capitalize())(self.children.pop(), **self._attributes.pop())
+        self.children[-1].append(element)
+
+    def handle_data(self, data: str) -> None:
+        # Line ends of the template are no text.
+        if data.strip() or "\n" not in data:
+            self.children[-1].append(data)

@@ -24,13 +24,7 @@ _MAX_TAGS = 200
 
 
 def control_state(view: UrlState, store: ResultStore, warnings: list[str]) -> dict[str, Any]:
-    """Return the options of all controls, and how many neurons pass the filters.
-
-    Args:
-        view: with defaults filled in.
-        store: for the stages.
-        warnings: about what the URL named wrongly.
-    """
+    """Return the options of all controls, how many neurons pass the filters, and warnings about the URL."""
     catalog = store.catalog
     styles = stage_styles(catalog.names)
     before, after = catalog[view.before], catalog[view.after]

@@ -17,10 +17,7 @@ _LAST = "sup"
 def demo_stages(log: Callable[[str], None], *, words: int = 60_000, epochs: int = 3) -> list[Path]:
     """Return the folders of the demo's stages, made on first use (half a minute) in the user's cache folder.
 
-    Args:
-        log: called with each line of progress.
-        words: of pretraining; fewer than `txray demo` takes, because the user waits.
-        epochs: of pretraining; fewer likewise.
+    `words` and `epochs` of pretraining are fewer than those of `txray demo`, because the user waits.
     """
     folder = cache_folder() / f"demo-{version('txray')}"
     if not (folder / "stages" / _LAST / MANIFEST).is_file():

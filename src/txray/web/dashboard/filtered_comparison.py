@@ -27,7 +27,7 @@ class FilteredComparison:
     """Two compared stages and the neurons that pass the filters.
 
     Attributes:
-        view: whose filters count; its stages and feature type exist.
+        view: URL state with the filters; its stages and feature type exist.
         store: for everything else that figures need.
         before, after: the stages.
         pair: the comparison, tested as far as that is done.
@@ -107,7 +107,7 @@ class FilteredComparison:
 
     @cached_property
     def shared(self) -> pl.DataFrame:
-        """The rows of `neurons` that are preferred in both stages."""
+        """The rows of `neurons` that are in use in both stages."""
         return self.neurons.filter(pl.col("state") == "shared")
 
     @cached_property
@@ -117,7 +117,7 @@ class FilteredComparison:
 
     def _picked(self, rows: pl.DataFrame) -> pl.Series:
         view = self.view
-        conditions = [pl.lit(value=True)]
+        conditions = [pl.col("neuron").is_not_null()]
         if view.states:
             conditions.append(pl.col("shown").cast(pl.String).is_in(view.states))
         for bounds in view.ranges:
@@ -125,11 +125,8 @@ class FilteredComparison:
                 conditions.append(pl.col(bounds.column) >= bounds.low)
             if bounds.high is not None:
                 conditions.append(pl.col(bounds.column) <= bounds.high)
-        passed = rows.select(pl.all_horizontal(conditions).fill_null(value=False).alias("picked"))["picked"]
-        if len(passed) != len(rows):
-            # A literal alone has one row.
-            passed = passed.new_from_index(0, len(rows))
-        mask = passed.to_numpy().copy()
+        passed = pl.all_horizontal(conditions).fill_null(value=False)
+        mask = rows.select(picked=passed)["picked"].to_numpy().copy()
         if view.prefers:
             mask &= self._prefers(rows, view.prefers)
         if view.top:
@@ -170,12 +167,7 @@ class FilteredComparison:
 
 
 def stage_rows(stage: StageFolder, rows: pl.DataFrame) -> NDArray[np.int64]:
-    """Return (n_rows,) the row of each neuron among all neurons of a stage, layer by layer.
-
-    Args:
-        stage: that has the layers of the rows.
-        rows: with columns layer and neuron, sorted by layer.
-    """
+    """Return (n_rows,) the row of each neuron, given sorted by layer, among all neurons of a stage, layer by layer."""
     runs = rows["layer"].rle()
     starts = [stage.starts[layer] for layer in runs.struct.field("value")]
     return np.asarray(

@@ -16,6 +16,7 @@ from txray.plots.frame import feature_noun
 from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import StageFolder
+from txray.web.compact import rounded, sanitized_words
 from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.neuron_selection import NeuronSelection
 from txray.web.dashboard.result_store import ResultStore
@@ -26,11 +27,7 @@ _MAX_FEATURES, _MAX_DISTINCTIVE, _MAX_EXEMPLARS = 60, 30, 8
 
 
 def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
-    """Return what a neuron prefers, where it is active, and how it changed.
-
-    Args:
-        view: whose URL names the neuron.
-        store: for the stages.
+    """Return what a neuron prefers, where it is active, and how it changed; see `Detail.show` in detail.js.
 
     Raises:
         UsageError: no such neuron.
@@ -176,21 +173,9 @@ def _exemplars(table: pl.DataFrame) -> list[dict[str, Any]]:
     for row in table.head(_MAX_EXEMPLARS).iter_rows(named=True):
         item = {name: row[name] for name in ("activation", "position", "probability")}
         for name in ("document", "word", "before", "after", "output", "label"):
-            item[name] = (
-                None
-                if row[name] is None
-                else " ".join(map(sanitize, row[name].split(" ")))
-                if row[name]
-                else ""
-            )
+            item[name] = sanitized_words(row[name])
         values = row.get("activations")
-        item["activations"] = (
-            None
-            if values is None
-            else [
-                None if value is None or not np.isfinite(value) else float(f"{value:.3g}") for value in values
-            ]
-        )
+        item["activations"] = None if values is None else [rounded(value, 3) for value in values]
         items.append(item)
     return items
 
@@ -213,10 +198,7 @@ def _stage(
 def nearest(view: UrlState, store: ResultStore, limit: int = 8) -> list[dict[str, Any]]:
     """Return the neurons whose preferences are most similar to those of a neuron, in either stage.
 
-    Args:
-        view: whose URL names the neuron; its preferences are those after, or before if it is unused after.
-        store: for the stages.
-        limit: number of neurons per stage.
+    The neuron's own preferences are those after, or before if it is unused after.
 
     Returns:
         Per stage: `stage`, `color`, `layer` and `neurons`: neuron, affinity (1 - H^2, from 0 to 1), words.

@@ -69,7 +69,7 @@ class NeuronSelection:
 
 
 def hellinger_of(first: Preferred, second: Preferred) -> float | None:
-    """Return the Hellinger distance of one neuron between two stages; None if it is un-preferred in either."""
+    """Return the Hellinger distance of one neuron between two stages; None if it is not in use in either."""
     if not len(first) or not len(second):
         return None
     p, q = (dict(zip(side.feature, side.probability.tolist(), strict=True)) for side in (first, second))

@@ -14,7 +14,7 @@ from txray.plots.theme import stage_styles
 from txray.preferences import StageFolder
 from txray.pruning import Pruning
 from txray.pruning.chance import chance_note, levels_of
-from txray.web.dashboard.components import stage_label, table, word
+from txray.web.dashboard.components import stage_label, table
 from txray.web.dashboard.figures.features import feature_index
 from txray.web.dashboard.neuron_details import nearest
 from txray.web.dashboard.result_store import ResultStore
@@ -36,7 +36,7 @@ def nearest_rows(view: UrlState, store: ResultStore) -> list[Any]:
                     **{"data-go": ""},
                 ),
                 f"{near['affinity']:.2f}",
-                word(", ".join(near["words"])),
+                html.Bdi(", ".join(near["words"])),
             ]
             for near in side["neurons"]
         ]
@@ -143,7 +143,9 @@ def feature_rows(view: UrlState, store: ResultStore) -> list[Any]:
             lift=pl.max_horizontal("lift_before", "lift_after"),
             outcome=pl.when(pl.col("after").is_null())
             .then(pl.lit("stopped"))
-            .otherwise(pl.when(pl.col("before").is_null()).then(pl.lit("started")).otherwise(pl.lit("kept"))),
+            .when(pl.col("before").is_null())
+            .then(pl.lit("started"))
+            .otherwise(pl.lit("kept")),
         )
         .sort(["lift", *keys], descending=[True, False, False])
     )
@@ -221,41 +223,28 @@ def sources(store: ResultStore) -> list[Any]:
     for stage in store.catalog:
         manifest = stage.manifest
         corpus, model = manifest.get("corpus") or {}, manifest.get("model") or {}
-        layers = stage.layers
+        first, *others = stage.layers
         rows.append(
-            [
-                stage_label(sanitize(stage.name), styles[stage.name].color),
-                f"{sanitize(next(iter(layers)))} and {count(len(layers) - 1)} more"
-                if len(layers) > 1
-                else sanitize(next(iter(layers))),
-                count(sum(stage.n_neurons.values())),
-                ", ".join(map(sanitize, stage.feature_types)),
-                ", ".join(dict.fromkeys(map(sanitize, manifest["selections"].values()))),
-                count(manifest["words"]) if manifest.get("words") else "–",
-                percent(manifest["unknown_share"]) if manifest.get("unknown_share") is not None else "–",
-                count(manifest["folds"]),
-                sanitize(str(corpus.get("name", "–"))),
-                sanitize(str(model.get("type", "–"))),
+            {
+                "Stage": stage_label(sanitize(stage.name), styles[stage.name].color),
+                "Layers": f"{sanitize(first)} and {count(len(others))} more" if others else sanitize(first),
+                "Neurons": count(sum(stage.n_neurons.values())),
+                "Feature types": ", ".join(map(sanitize, stage.feature_types)),
+                "Selection": ", ".join(dict.fromkeys(map(sanitize, manifest["selections"].values()))),
+                "Words": count(manifest["words"]) if manifest.get("words") else "–",
+                "Unknown words": percent(manifest["unknown_share"])
+                if manifest.get("unknown_share") is not None
+                else "–",
+                "Folds": count(manifest["folds"]),
+                "Corpus": sanitize(str(corpus.get("name", "–"))),
+                "Model": sanitize(str(model.get("type", "–"))),
                 # In full: a truncated path cannot be opened.
-                full_path(str(stage.path)),
-            ]
+                "Folder": full_path(str(stage.path)),
+            }
         )
-    heads = [
-        "Stage",
-        "Layers",
-        "Neurons",
-        "Feature types",
-        "Selection",
-        "Words",
-        "Unknown words",
-        "Folds",
-        "Corpus",
-        "Model",
-        "Folder",
-    ]
     config = store.config
     return [
-        table(heads, rows, "Stages"),
+        table(list(rows[0]), [list(row.values()) for row in rows], "Stages"),
         html.P(
             f"Weight: {config.weight}. "
             + (

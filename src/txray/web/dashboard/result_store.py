@@ -33,17 +33,11 @@ class ResultStore:
     """Serve cached results, and schedule missing ones on one of two background workers."""
 
     def __init__(self, catalog: StageCatalog, cache: Cache, config: ComparisonConfig) -> None:
-        """Start no worker before a result is missing.
-
-        Args:
-            catalog: the stages.
-            cache: of results on disk.
-            config: how stages are compared.
-        """
+        """Start no worker before a result is missing."""
         self.catalog, self.cache, self.config = catalog, cache, config
         self._plan = JobPlan(cache, config)
         self._tables, self._derived = LRUCache(_MAX_TABLE_BYTES), LRUCache(_MAX_DERIVED_BYTES)
-        # Tests take long: what somebody waits for must not queue behind them.
+        # Tests take long: what a page waits for must not queue behind them.
         self._reading, self._testing = JobQueue("reading stages", 2), JobQueue("testing", 15)
 
     def close(self) -> None:
@@ -57,7 +51,7 @@ class ResultStore:
 
     @property
     def version(self) -> str:
-        """Changes whenever a page may have more to show."""
+        """Text that changes whenever a page may have more to show."""
         finished = [str(status.n_finished) for status in self.job_status()]
         return ".".join([str(self.catalog.revision), *finished])
 
@@ -160,12 +154,7 @@ class ResultStore:
     def pair(
         self, before: StageFolder, after: StageFolder, feature_type: str, layer: str | None = None
     ) -> TestedPair:
-        """Return two stages compared, and tested as far as that is done.
-
-        Args:
-            before, after: the stages.
-            feature_type: the feature type.
-            layer: whose tests are needed first.
+        """Return two stages compared, and tested as far as that is done; the tests of `layer` come first.
 
         Raises:
             JobPending: the stages are being compared.

@@ -1,4 +1,4 @@
-"""Results that the store returns, and how they are computed."""
+"""Results that the store returns, and the settings of comparisons."""
 
 from __future__ import annotations
 
@@ -93,11 +93,7 @@ class TagMass:
     corpus: NDArray[np.int64]
 
     def of(self, picked: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the (n_features,) mass of some neurons on each feature.
-
-        Args:
-            picked: (n_neurons of all layers,).
-        """
+        """Return the (n_features,) mass on each feature of the picked ones of all neurons, layer by layer."""
         # One more row of 0, because reduceat needs valid starts, also of features without rows at the end.
         mass = np.append(self.mass * picked[self.neuron], np.float32(0))
         sums = np.add.reduceat(mass, self.starts, dtype=np.float64)

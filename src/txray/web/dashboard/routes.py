@@ -18,24 +18,19 @@ from txray.web.dashboard.requests import error_message, parse_view
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.security import refused
 from txray.web.dashboard.table_api import neuron_rows, order_of, pair_rows
-from txray.web.dashboard.url_state import UrlState
+from txray.web.dashboard.url_state import PAGES
 
 _PACKAGE = "txray.web.dashboard"
 _SCRIPTS = ("source.js", "controls.js", "dashboard.js")
 
 
 def add_routes(server: Flask, store: ResultStore) -> None:
-    """Add the routes to a server.
-
-    Args:
-        server: of the dashboard.
-        store: of the results.
-    """
+    """Add the routes to the server of the dashboard."""
     figures = {name: {"brush": figure.brush, "page": figure.page} for name, figure in FIGURES.items()}
 
     @server.get("/dashboard.js")
     def _script() -> Response:
-        known = f"const FIGURES = {json.dumps(figures)};"
+        known = f"const FIGURES = {json.dumps(figures)};\nconst PAGES = {json.dumps(list(PAGES))};"
         parts = [shared_script(), known, *(read_asset(name, _PACKAGE) for name in _SCRIPTS)]
         return Response("\n".join(parts), mimetype="text/javascript")
 
@@ -76,7 +71,8 @@ def add_routes(server: Flask, store: ResultStore) -> None:
         view, _ = parse_view(store, "/", request.query_string.decode("utf-8", "replace"))
         try:
             if name == "neurons":
-                return _csv(_ordered(FilteredComparison.of(view, store), view), name)
+                filtered = FilteredComparison.of(view, store)
+                return _csv(filtered.picked[order_of(filtered, view)].drop("place", "picked"), name)
             picture = FIGURES[name].draw(view, store)
             if file_format == "csv":
                 return _csv(picture.data, name)
@@ -86,10 +82,6 @@ def add_routes(server: Flask, store: ResultStore) -> None:
         if file_format == "json":
             return Response(figure.to_json(), mimetype="application/json")
         return _attached(to_html(figure, name=name), f"{name}.html", "text/html")
-
-
-def _ordered(filtered: FilteredComparison, view: UrlState) -> pl.DataFrame:
-    return filtered.picked[order_of(filtered, view)].drop("place", "picked")
 
 
 def _csv(table: pl.DataFrame, name: str) -> Response:

@@ -15,11 +15,7 @@ COOKIE = "txray-token"
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host can be reached from this machine only.
-
-    Args:
-        host: a name or an address.
-    """
+    """Return whether a host, a name or an address, can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -29,12 +25,7 @@ def is_loopback(host: str) -> bool:
 
 
 def refused(code: int, text: str) -> Response:
-    """Return the response to a refused request: one line.
-
-    Args:
-        code: HTTP status.
-        text: what is wrong.
-    """
+    """Return the response to a refused request: one line."""
     return Response(f"txray: {text}\n", status=code, mimetype="text/plain")
 
 
@@ -49,12 +40,7 @@ class Guard:
     token: str | None
 
     def watch(self, server: Flask, scripts: Sequence[str]) -> None:
-        """Check every request to a server, and send a content security policy with every response.
-
-        Args:
-            server: of the dashboard.
-            scripts: hashes of inline scripts, as in a content security policy.
-        """
+        """Check every request to a server, and send a content security policy with every response."""
         policy = (
             f"default-src 'none'; script-src 'self' {' '.join(scripts)}; style-src 'self' 'unsafe-inline'; "
             "img-src 'self' data: blob:; connect-src 'self'; font-src 'self' data:; base-uri 'none'; "

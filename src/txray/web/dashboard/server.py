@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import signal
 import socket
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from txray.errors import ExposedWarning, TxrayError, UsageError
+from txray.errors import ExposedWarning, TxrayError, UsageError, warn_user
 from txray.files import cache_folder
-from txray.preferences import Stage
+from txray.preferences import StageFolder, StageLike, as_stage
 from txray.preferences.discovery import stage_folders
 from txray.preferences.preferences import WEIGHTS, Weight
 from txray.pruning import Pruning
@@ -48,14 +48,7 @@ class Dashboard:
     def __init__(
         self, server: BaseWSGIServer, store: ResultStore, url: str, folders: Sequence[Any] = ()
     ) -> None:
-        """Start to serve.
-
-        Args:
-            server: that listens already.
-            store: to close at the end.
-            url: to open in a browser.
-            folders: temporary folders to remove at the end.
-        """
+        """Serve with a server that listens already; at the end, close the store and remove temporary folders."""
         self.url = url
         self._server, self._store, self._folders = server, store, folders
         self._closed = False
@@ -80,7 +73,7 @@ class Dashboard:
             self._server.trigger.pull_trigger(self._server.close)
         self._store.close()
         self._server.task_dispatcher.shutdown(timeout=1)
-        # Browsers keep connections open, and would wait for responses for ever.
+        # Browsers keep connections open, and would wait for responses forever.
         for channel in list(self._server.active_channels.values()):
             with suppress(OSError):
                 channel.socket.shutdown(socket.SHUT_RDWR)
@@ -111,7 +104,7 @@ class Dashboard:
 
 
 def serve(
-    *stages: Stage | Path | str,
+    *stages: StageLike,
     weight: Weight = "mean",
     permutations: int = 10_000,
     fdr: float = 0.05,
@@ -129,7 +122,7 @@ def serve(
     as they are ready.
 
     Args:
-        stages: stages, their folders, or folders of stages, in order; each with a name of its own.
+        stages: stages, their folders (open or paths), or paths of folders of stages, in order; with distinct names.
         weight: which weight preference distributions normalise.
         permutations: maximum number of permutations per neuron; 0 disables the tests.
         fdr: false discovery rate at which a change counts as significant.
@@ -164,7 +157,7 @@ def serve(
         )
     folders, temporary = _folders(stages)
     catalog = StageCatalog(folders)
-    loaded = [item if isinstance(item, Pruning) else Pruning.load(item) for item in prunings]
+    loaded = [pruning if isinstance(pruning, Pruning) else Pruning.load(pruning) for pruning in prunings]
     results = Cache(Path(cache) if cache is not None else cache_folder() / "dashboard")
     results.tidy()
     store = ResultStore(catalog, results, ComparisonConfig(weight, fdr, permutations, seed))
@@ -178,11 +171,10 @@ def serve(
     name = f"[{reachable}]" if ":" in reachable else reachable
     url = f"http://{name}:{server.effective_port}/" + (f"?token={token}" if token else "")
     if token:
-        warnings.warn(
+        warn_user(
             f"dashboard at {host}: other machines can connect, unencrypted, and everybody who knows the token can read "
             "all stages. Omit --host and forward the port by ssh to keep it private",
             ExposedWarning,
-            stacklevel=2,
         )
     dashboard = Dashboard(server, store, url, temporary)
     waits = wait if wait is not None else not _in_notebook()
@@ -218,18 +210,19 @@ def _prepare(store: ResultStore) -> None:
                 stage.vocabulary(view.feature_type)
 
 
-def _folders(
-    stages: Sequence[Stage | Path | str],
-) -> tuple[list[Path], list[tempfile.TemporaryDirectory[str]]]:
+def _folders(stages: Sequence[StageLike]) -> tuple[list[Path], list[tempfile.TemporaryDirectory[str]]]:
     """Return the folders of the stages; stages in memory are saved to temporary folders, which are returned too."""
     folders: list[Path] = []
     temporary: list[tempfile.TemporaryDirectory[str]] = []
     for stage in stages:
-        if isinstance(stage, Stage):
-            temporary.append(tempfile.TemporaryDirectory(prefix="txray-stage-"))
-            folders.append(stage.save(Path(temporary[-1].name) / "stage"))
-        else:
+        if isinstance(stage, StageFolder):
+            folders.append(stage.path)
+        elif isinstance(stage, str | os.PathLike):
             folders += stage_folders([Path(stage)])
+        else:
+            loaded = as_stage(stage)
+            temporary.append(tempfile.TemporaryDirectory(prefix="txray-stage-"))
+            folders.append(loaded.save(Path(temporary[-1].name) / "stage"))
     return folders, temporary
 
 

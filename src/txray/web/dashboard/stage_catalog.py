@@ -15,10 +15,7 @@ class StageCatalog:
     """The stages that are served, in order, with unique names."""
 
     def __init__(self, folders: Sequence[Path | str]) -> None:
-        """Open them.
-
-        Args:
-            folders: stage folders.
+        """Open stage folders.
 
         Raises:
             UsageError: no stage, or two of one name.

@@ -5,87 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from dash import html
 
 from txray.analysis.shown_distance import CORRECTED, PLAIN, matched_distance
-from txray.analysis.states import UNTESTED, state_label
-from txray.plots.text import count, plural, sanitize
+from txray.plots.text import plural, sanitize
+from txray.web.dashboard.components import from_html
 from txray.web.dashboard.filtered_comparison import FilteredComparison
-
-_STATES = ("shared", "avoided", "gained", "undecided", "unpreferred", UNTESTED)
+from txray.web.pair_card import change_numbers, pair_card
 
 
 def summary_card(filtered: FilteredComparison) -> list[Any]:
-    """Return a heading, numbers, a bar of states, and sentences.
-
-    Args:
-        filtered: of its filters only the layer counts.
-    """
-    findings = filtered.findings
-    numbers = dict(filtered.neurons["shown"].value_counts().iter_rows())
-    shown = [(state, numbers[state]) for state in _STATES if numbers.get(state)]
-    labels = {
-        state: state_label(state, tested=not filtered.observed, pending=filtered.pair.pending)
-        for state, _ in shown
-    }
-    entries = [
-        html.Div(
-            [html.Dt([html.Span(className=f"dot {state}"), labels[state]]), html.Dd(count(number))],
-            # The paper's word.
-            title=state if state != labels[state] else "",
-        )
-        for state, number in shown
-    ]
-    if findings.tested:
-        title = f"changed significantly, of {count(findings.tested)}"
-        entries.append(html.Div([html.Dt(title), html.Dd(count(findings.changed))]))
-    entries += [html.Div([html.Dt(name), html.Dd(value)]) for name, value in _distances(filtered)]
-    return [
-        html.H2(
-            [
-                html.Bdi(sanitize(filtered.before.name)),
-                " → ",
-                html.Bdi(sanitize(filtered.after.name)),
-                " ",
-                html.Small(_where(filtered)),
-            ],
-            id="summary-heading",
-        ),
-        html.Dl(entries, className="numbers"),
-        html.Div(
-            [html.Span(className=state, style={"flex": number}) for state, number in shown],
-            className="proportions",
-            **{"aria-hidden": "true"},
-        ),
-        html.P(" ".join(_sentences(filtered))),
-    ]
+    """Return the contents of the card; of the filters only the layer counts."""
+    several = len(filtered.layers) > 1
+    card = pair_card(
+        filtered.before.name,
+        filtered.after.name,
+        f"{len(filtered.layers)} layers" if several else f"layer {sanitize(filtered.layers[0])}",
+        counts=dict(filtered.neurons["shown"].value_counts().iter_rows()),
+        tested=not filtered.observed,
+        pending=filtered.pair.pending,
+        numbers=_numbers(filtered),
+        sentences=_sentences(filtered),
+        level=2,
+    )
+    return from_html(card)
 
 
-def _distances(filtered: FilteredComparison) -> list[tuple[str, str]]:
+def _numbers(filtered: FilteredComparison) -> list[tuple[str, str]]:
     """Return names and values of how far shared neurons moved: of tested ones as soon as there are any."""
     findings = filtered.findings
     distance = matched_distance("hellinger") if findings.tested else PLAIN
     compared = distance.rows(filtered.shared)
-    if not len(compared):
-        return []
-    where = "" if findings.finished or not findings.tested else f", {plural(len(compared), 'tested neuron')}"
-    values = [(f"mean {distance.name}{where}", f"{compared[distance.column].to_numpy().mean():.2f}")]
-    if distance.null is None:
-        return values
-    values.append(("the same if nothing had changed", f"{compared[distance.null].to_numpy().mean():.2f}"))
+    partial = findings.tested and not findings.finished
+    note = f", {plural(len(compared), 'tested neuron')}" if partial else ""
+    numbers = change_numbers(findings, distance, compared, note)
     known = compared["hellinger_corrected"].drop_nulls().to_numpy()
-    if len(known):
+    if findings.tested and len(known):
         low, middle, high = (f"{value:.2f}" for value in np.quantile(known, [0.25, 0.5, 0.75]))
-        values.append((f"median {CORRECTED}{where} (middle half)", f"{middle} ({low} to {high})"))
-    return values
-
-
-def _where(filtered: FilteredComparison) -> str:
-    return (
-        f"layer {sanitize(filtered.layers[0])}"
-        if len(filtered.layers) == 1
-        else f"{len(filtered.layers)} layers"
-    )
+        numbers.append((f"median {CORRECTED}{note} (middle half)", f"{middle} ({low} to {high})"))
+    return numbers
 
 
 def _sentences(filtered: FilteredComparison) -> list[str]:

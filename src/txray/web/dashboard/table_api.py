@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from txray.analysis.rules import changed_most_first, is_significant, is_tested, state_in_words
+from txray.web.compact import rounded
 from txray.web.dashboard.figures.matching import matched
 from txray.web.dashboard.filtered_comparison import FilteredComparison
 from txray.web.dashboard.result_store import ResultStore
@@ -22,6 +23,10 @@ _SHOWN = (
     "shown",
     "length_before",
     "length_after",
+    "beyond_before",
+    "beyond_after",
+)
+_ROUNDED = (
     "mass_after",
     "hellinger",
     "hellinger_corrected",
@@ -29,19 +34,11 @@ _SHOWN = (
     "hellinger_corrected_high",
     "z_score",
     "q_value",
-    "beyond_before",
-    "beyond_after",
 )
 
 
 def neuron_rows(view: UrlState, store: ResultStore, start: int, number: int) -> dict[str, Any]:
-    """Return some of the neurons that pass the filters, in the order of a view.
-
-    Args:
-        view: with defaults filled in.
-        store: for the pair.
-        start: of the first row.
-        number: of rows, up to `MAX_ROWS`.
+    """Return up to `MAX_ROWS` of the neurons that pass the filters, in the order of a view.
 
     Returns:
         `total`, `start`, `rows`; in a row, `label` is the state in words, and `faint` says that it is not significant.
@@ -51,8 +48,10 @@ def neuron_rows(view: UrlState, store: ResultStore, start: int, number: int) -> 
         TxrayError: they cannot be compared.
     """
     filtered = FilteredComparison.of(view, store)
-    rows = filtered.picked[order_of(filtered, view)[start : start + min(number, MAX_ROWS)]]
-    words = rows.select(
+    rows = filtered.picked[order_of(filtered, view)[start : start + min(number, MAX_ROWS)]].select(
+        *_SHOWN,
+        *_ROUNDED,
+        id=pl.format("{}/{}", pl.col("layer").cast(pl.String), "neuron"),
         label=state_in_words(pending=filtered.pair.pending),
         faint=is_tested() & ~is_significant(store.config.fdr),
     )
@@ -60,31 +59,13 @@ def neuron_rows(view: UrlState, store: ResultStore, start: int, number: int) -> 
         "total": len(filtered.picked),
         "start": start,
         "rows": [
-            {
-                **row,
-                "id": f"{row['layer']}/{row['neuron']}",
-                "label": label,
-                "faint": faint,
-                **{
-                    name: _rounded(row[name])
-                    for name in _SHOWN
-                    if name in ("mass_after", "z_score", "q_value") or name.startswith("hellinger")
-                },
-            }
-            for row, (label, faint) in zip(
-                rows.select(_SHOWN).iter_rows(named=True), words.iter_rows(), strict=True
-            )
+            {**row, **{name: rounded(row[name]) for name in _ROUNDED}} for row in rows.iter_rows(named=True)
         ],
     }
 
 
 def order_of(filtered: FilteredComparison, view: UrlState) -> pl.Series:
-    """Return the row numbers of `filtered.picked` in the order of a view; neurons without a value come last.
-
-    Args:
-        filtered: the neurons.
-        view: its order.
-    """
+    """Return the row numbers of `filtered.picked` in the order of a view; neurons without a value come last."""
     picked, descending = filtered.picked, view.descending
 
     def sort() -> pl.Series:
@@ -118,12 +99,8 @@ def pair_rows(view: UrlState, store: ResultStore, start: int, number: int) -> di
                 **row,
                 "id": f"{row['before']}/{row['after']}",
                 "faint": row["state"] != "matched",
-                "affinity": _rounded(row["affinity"]),
+                "affinity": rounded(row["affinity"]),
             }
             for row in rows.iter_rows(named=True)
         ],
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")

@@ -106,12 +106,7 @@ class UrlState:
 
     @classmethod
     def parse(cls, path: str | None, search: str | None) -> UrlState:
-        """Return the state that a URL describes; invalid values are left out.
-
-        Args:
-            path: of the URL, below that of the dashboard.
-            search: query string of the URL, with or without its question mark.
-        """
+        """Return the state that path and query string of a URL describe; invalid values are left out."""
         page = (path or "/").strip("/").rpartition("/")[2] or "overview"
         query = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
         sort = query.get("sort", "-change")
@@ -163,7 +158,7 @@ class UrlState:
 
     @property
     def is_filtered(self) -> bool:
-        """True if a filter leaves out some neurons of the layers."""
+        """Whether a filter excludes some neurons of the layers."""
         return bool(self.states or self.ranges or self.prefers or self.top)
 
 
@@ -175,13 +170,8 @@ def with_defaults(
 ) -> tuple[UrlState, list[str]]:
     """Fill in stages and feature type where a URL leaves them out or names one that does not exist.
 
-    Args:
-        view: as parsed.
-        stages: names of the stages, in order.
-        feature_types: the feature types.
-
     Returns:
-        The state, whose stages and feature type exist, and a warning for each name that was replaced.
+        The state, and a warning for each name that was replaced.
     """
     defaults = {
         "before": stages[-2] if len(stages) > 1 else stages[0],
@@ -203,11 +193,7 @@ def with_defaults(
 
 
 def parse_warnings(search: str | None) -> list[str]:
-    """Return a warning for each invalid range in a query string.
-
-    Args:
-        search: query string of a URL, with or without its question mark.
-    """
+    """Return a warning for each invalid range in the query string of a URL."""
     query = dict(parse_qsl((search or "").removeprefix("?"), keep_blank_values=True))
     return [
         f"{name}={sanitize(query[name])} is not a range of the {title}; write {name}=0.2..0.8, or one end only."

@@ -24,6 +24,7 @@ from txray.plots.text import sanitize
 from txray.plots.theme import StageStyle
 from txray.preferences import Distributions, Preferences, Stage
 from txray.preferences.distributions import aligned
+from txray.web.compact import rounded, sanitized_words
 
 FEATURES = 25
 """Features listed per neuron, feature type and comparison."""
@@ -98,7 +99,7 @@ def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:
         "position": rows["position"].to_list(),
     }
     for name in ("document", "word", "before", "after", "output", "label"):
-        columns[name] = [None if text is None else _sanitized_line(text) for text in rows[name]]
+        columns[name] = [sanitized_words(text) for text in rows[name]]
     columns["probability"] = [
         None if probability is None else round(probability, 3) for probability in rows["probability"]
     ]
@@ -107,11 +108,6 @@ def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:
         for around in rows["activations"].to_list()
     ]
     return columns
-
-
-def _sanitized_line(text: str) -> str:
-    """Return words joined by spaces, each sanitized."""
-    return " ".join(sanitize(word) for word in text.split(" ")) if text else ""
 
 
 def _pair(comparison: Comparison, stages: Mapping[str, Stage], words: _WordTables) -> dict[str, Any]:
@@ -224,21 +220,10 @@ def _features(
     return {
         "start": np.concatenate(([0], np.cumsum(np.minimum(union, FEATURES)))).tolist(),
         "id": words.ids(feature_type, before.features[column].tolist()),
-        "before": _rounded(_entries(before.matrix, row, column)),
-        "after": _rounded(_entries(after.matrix, row, column)),
+        "before": _rounded(before.matrix[row, column]),
+        "after": _rounded(after.matrix[row, column]),
         "union": union.tolist(),
     }
-
-
-def _entries(matrix: Any, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the (n,) values of a CSR matrix at these entries, 0 where nothing is stored."""
-    size = matrix.shape[1]
-    stored = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * size + matrix.indices
-    if len(stored) == 0:
-        return np.zeros(len(row))
-    wanted = row * size + column
-    index = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
-    return np.where(stored[index] == wanted, matrix.data[index], 0.0)
 
 
 class _WordTables:
@@ -258,5 +243,4 @@ class _WordTables:
 
 
 def _rounded(values: NDArray[np.float64], digits: int = 4) -> list[float | None]:
-    """Return values with a number of significant digits; None where there is no number."""
-    return [None if value != value else float(f"{value:.{digits}g}") for value in values.tolist()]
+    return [rounded(value, digits) for value in values.tolist()]

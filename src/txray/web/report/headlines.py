@@ -8,53 +8,33 @@ from markupsafe import Markup
 from txray.analysis import Comparison, Findings
 from txray.analysis.mass_inequality import half_mass
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
-from txray.analysis.states import state_label
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, sanitize
-from txray.web.report.templates import render
-
-_ORDER = ("shared", "avoided", "gained", "undecided", "unpreferred")
+from txray.web.pair_card import change_numbers, pair_card
 
 
 def headline(comparison: Comparison) -> Markup:
-    """Return a card that says what changed between two stages: numbers, a bar of states, sentences.
-
-    Args:
-        comparison: of two stages.
-    """
+    """Return the card that says what changed between two stages."""
     before, after = (sanitize(side.stage) for side in (comparison.before, comparison.after))
     findings = comparison.findings
-    counts = findings.states or findings.observed
-    return render(
-        "card.html",
-        before=comparison.before.stage,
-        after=comparison.after.stage,
-        layer=comparison.after.layer,
-        # Names and dots of the states are the legend of the bar below.
-        states=[
-            (state, state_label(state, tested=findings.finished), counts[state])
-            for state in _ORDER
-            if counts.get(state)
-        ],
+    return pair_card(
+        comparison.before.stage,
+        comparison.after.stage,
+        f"layer {sanitize(comparison.after.layer)}",
+        counts=findings.states or findings.observed,
+        tested=findings.finished,
         numbers=_numbers(comparison, findings),
         sentences=_sentences(comparison, before, after),
+        level=3,
     )
 
 
 def _numbers(comparison: Comparison, findings: Findings) -> list[tuple[str, str]]:
     """Return names and values of the numbers after those of the states."""
-    summary = comparison.summary
-    numbers = []
-    if findings.tested:
-        numbers.append((f"changed significantly, of {count(findings.tested)}", count(findings.changed)))
-    distance = shown_distance(comparison)
+    summary, distance = comparison.summary, shown_distance(comparison)
     compared = distance.rows(comparison.neurons)
-    if len(compared):
-        numbers.append((f"mean {distance.name}", f"{compared[distance.column].to_numpy().mean():.2f}"))
+    numbers = change_numbers(findings, distance, compared)
     if len(compared) and distance.null is not None:
-        numbers.append(
-            ("the same if nothing had changed", f"{compared[distance.null].to_numpy().mean():.2f}")
-        )
         numbers.append((f"{CORRECTED} of the layer (95% interval)", corrected_words(summary)))
     if summary["length_change_shared"] is not None:
         shared = comparison.neurons.filter(pl.col("state") == "shared")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = "txray.web.report"
 _SCRIPTS = ("records.js", "neurons.js", "explorer.js", "report.js")
-"""Classes stand before their users."""
+"""Classes come before the code that uses them."""
 
 
 def packed(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from txray.analysis import Comparison, compare
 from txray.errors import ShapeError, UnknownNameError, UsageError
@@ -22,7 +22,7 @@ from txray.web.report.packing import figures_json, packed, packed_json, policy, 
 from txray.web.report.provenance import provenance_table
 from txray.web.report.sections import Section, comparison_section, overview_section
 from txray.web.report.story import section_html
-from txray.web.report.templates import render
+from txray.web.templates import render
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -80,15 +80,8 @@ def report(
     """
     target, stages = checked_report_path(path), as_stages(stages)
     if comparisons is None:
-        comparisons = _consecutive(
-            stages,
-            layer,
-            feature_type=feature_type,
-            weight=weight,
-            fdr=fdr,
-            seed=seed,
-            permutations=permutations,
-        )
+        options = {"feature_type": feature_type, "weight": weight, "fdr": fdr, "seed": seed}
+        comparisons = _consecutive(stages, layer, permutations, options)
     pairs = _checked(stages, comparisons)
     styles = stage_styles([stage.name for stage in stages])
     story = list(sections) or [comparison_section(pair, stages, styles=styles) for pair in pairs]
@@ -100,11 +93,7 @@ def report(
 
 
 def checked_report_path(path: Path | str) -> Path:
-    """Return the path of a report.
-
-    Raises:
-        UsageError: it does not end in .html or .htm.
-    """
+    """Return the path of a report; `UsageError` if it does not end in .html or .htm."""
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"report: {target} does not end in .html; a report is an HTML file")
@@ -114,14 +103,10 @@ def checked_report_path(path: Path | str) -> Path:
 def _consecutive(
     stages: Sequence[Stage],
     layer: str | Sequence[str] | None,
-    *,
-    feature_type: str,
-    weight: Weight,
     permutations: int,
-    fdr: float,
-    seed: int,
+    options: Mapping[str, Any],
 ) -> list[Comparison]:
-    """Compare every two consecutive stages, layer by layer."""
+    """Compare every two consecutive stages, layer by layer; stages of one fold are not tested."""
     pairs = [
         (before, after, name)
         for before, after in pairwise(stages)
@@ -129,29 +114,19 @@ def _consecutive(
         if name in after.layers
     ]
     if layer is not None:
-        patterns = [layer] if isinstance(layer, str) else list(layer)
-        names = matching_names(
-            patterns, list(dict.fromkeys(name for *_, name in pairs)), "layer of two stages"
-        )
+        shared = list(dict.fromkeys(name for *_, name in pairs))
+        names = matching_names(layer, shared, "layer of two stages")
         pairs = [pair for pair in pairs if pair[2] in names]
     comparisons = []
     with progress("comparing stages", len(pairs), unit="comparisons") as advance:
         for before, after, name in pairs:
-            folds = {
-                side.preferences(layer=name, feature_type=feature_type).folds for side in (before, after)
-            }
-            comparisons.append(
-                compare(
-                    before,
-                    after,
-                    layer=name,
-                    feature_type=feature_type,
-                    weight=weight,
-                    permutations=permutations if len(folds) == 1 and folds != {1} else 0,
-                    fdr=fdr,
-                    seed=seed,
-                )
-            )
+            sides = [
+                stage.preferences(layer=name, feature_type=options["feature_type"])
+                for stage in (before, after)
+            ]
+            folds = {side.folds for side in sides}
+            tests = permutations if len(folds) == 1 and folds != {1} else 0
+            comparisons.append(compare(before, after, layer=name, permutations=tests, **options))
             advance()
     return comparisons
 

@@ -10,53 +10,35 @@ from markupsafe import Markup
 from txray.plots.text import count, percent, sanitize
 from txray.plots.theme import StageStyle
 from txray.preferences import Stage
-from txray.web.report.templates import render
-
-_HEADS = (
-    "Stage",
-    "Layer",
-    "Neurons",
-    "Features",
-    "Selection",
-    "Words",
-    "Unknown words",
-    "Folds",
-    "Corpus",
-    "Model",
-)
+from txray.web.templates import render
 
 
 def provenance_table(stages: Iterable[Stage], styles: Mapping[str, StageStyle]) -> Markup:
-    """Return the HTML of the table.
-
-    Args:
-        stages: of the report, in order.
-        styles: of all stages.
-    """
+    """Return the table of all stages of the report as HTML."""
     rows = [
         (stage.name, styles[stage.name].color, _cells(stage, layer))
         for stage in stages
         for layer in stage.layers
     ]
-    return render("sources.html", heads=_HEADS, rows=rows)
+    return render("sources.html", rows=rows)
 
 
-def _cells(stage: Stage, layer: str) -> list[str]:
-    """Return the cells behind the name of the stage."""
+def _cells(stage: Stage, layer: str) -> dict[str, str]:
+    """Return head -> text of the cells behind the name of the stage."""
     collected = [preferences for (name, _), preferences in stage.collected.items() if name == layer]
     first, manifest = collected[0], stage.manifest
-    return [
-        sanitize(layer),
-        count(first.n_neurons),
-        ", ".join(sanitize(preferences.feature_type) for preferences in collected),
-        sanitize(first.selection),
+    return {
+        "Layer": sanitize(layer),
+        "Neurons": count(first.n_neurons),
+        "Features": ", ".join(sanitize(preferences.feature_type) for preferences in collected),
+        "Selection": sanitize(first.selection),
         # Pieces of words would count for more than the words are.
-        count(manifest.get("words") or max(preferences.words for preferences in collected)),
-        _share(manifest.get("unknown_share")),
-        count(first.folds),
-        _named(manifest.get("corpus"), "name"),
-        _named(manifest.get("model"), "type"),
-    ]
+        "Words": count(manifest.get("words") or max(preferences.words for preferences in collected)),
+        "Unknown words": _share(manifest.get("unknown_share")),
+        "Folds": count(first.folds),
+        "Corpus": _named(manifest.get("corpus"), "name"),
+        "Model": _named(manifest.get("model"), "type"),
+    }
 
 
 def _share(value: Any) -> str:

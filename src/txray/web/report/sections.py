@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import plotly.graph_objects as go
 
+from txray import plots
 from txray.analysis import Comparison, compare
 from txray.errors import UsageError
 from txray.plots.text import sanitize
+from txray.plots.theme import StageStyle
 from txray.preferences import Preferences, Stage, token_tags
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from txray.plots.theme import StageStyle
-
+from txray.sampling import even_sample
 
 _MOST_STAGES = 8
 """Lines that a figure of activation mass can hold and still be read."""
@@ -72,13 +69,11 @@ def comparison_section(
 
     Args:
         comparison: of two stages.
-        stages: the two stages are looked up here; if both have POS tags, these are drawn too.
+        stages: that include the two; if both have POS tags, these are drawn too.
         styles: of all stages of the report (`txray.plots.stage_styles`).
         title: `before → after` by default, with the layer where stages have several.
         text: plain text; blank lines separate paragraphs.
     """
-    from txray import plots
-
     pictures = [
         Picture(
             plots.hellinger_length(comparison),
@@ -117,26 +112,15 @@ def comparison_section(
 
 def volcano_picture(comparison: Comparison) -> list[Picture]:
     """Return the figure of what is significant, if the comparison is tested."""
-    from txray import plots
-
     if not comparison.tested:
         return []
-    caption = "Further right: larger change. Higher: more certain. Click a neuron to see what it prefers."
-    return [Picture(plots.volcano(comparison), caption, comparison)]
+    return [Picture(plots.volcano(comparison), "Click a neuron to see what it prefers.", comparison)]
 
 
 def overview_section(
     stages: Sequence[Stage], comparisons: Sequence[Comparison], styles: Mapping[str, StageStyle]
 ) -> Section:
-    """Return a section over all stages: states, activation mass, and POS tags against their frequency.
-
-    Args:
-        stages: of the report, in order.
-        comparisons: of these stages.
-        styles: of all stages.
-    """
-    from txray import plots
-
+    """Return a section over all stages: states, activation mass, and POS tags against their frequency."""
     pictures = [Picture(plots.states(*comparisons))]
     for layer in dict.fromkeys(comparison.after.layer for comparison in comparisons):
         feature_type = comparisons[0].after.feature_type
@@ -159,8 +143,6 @@ def overview_section(
 
 def _few(preferences: Sequence[Preferences]) -> Sequence[Preferences]:
     """Return at most as many stages as a figure of activation mass can hold, including the first and the last."""
-    from txray.sampling import even_sample
-
     return [preferences[index] for index in even_sample(len(preferences), _MOST_STAGES)]
 
 

@@ -12,7 +12,7 @@ from txray.analysis import Comparison
 from txray.plots.frame import heading_height, headings
 from txray.plots.theme import WIDTH
 from txray.web.report.sections import Picture, Section
-from txray.web.report.templates import render
+from txray.web.templates import render
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 def section_html(
     index: int, section: Section, comparisons: Sequence[Comparison], figures: list[go.Figure]
 ) -> Markup:
-    """Return the HTML of a section.
-
-    Args:
-        index: of the section, for its address.
-        section: what to show.
-        comparisons: of the report, in the order of the explorer.
-        figures: of the page so far; those of this section are appended, the HTML refers to their indices.
-    """
+    """Return a section as HTML; its figures are appended to those of the page, and referred to by their indices."""
     paragraphs = [part.strip() for part in re.split(r"\n\s*\n", section.text) if part.strip()]
     first = len(figures)
     figures += [picture.figure for picture in section.figures]

@@ -6,19 +6,19 @@ const known = (value) => value !== null && value !== undefined;
 
 /** How the values of a table are shown, and how long their bars are. */
 const UNITS = {
-  percent: { tell: (share) => percent(share), scale: (share) => share },
+  percent: { format: (share) => percent(share), scale: (share) => share },
   // Twice as often is one step, whether from once to twice or from ten to twenty times.
-  times: { tell: (factor) => times(factor), scale: (factor) => Math.log2(1 + factor) },
+  times: { format: (factor) => times(factor), scale: (factor) => Math.log2(1 + factor) },
 };
 
 class Detail {
-  /** @param place element that is filled; another one may be set at any time */
-  constructor(place) {
-    this.place = place;
+  /** @param element that is filled; another one may be set at any time */
+  constructor(element) {
+    this.element = element;
   }
 
   say(text) {
-    this.place.replaceChildren(node("p", { class: "empty" }, text));
+    this.element.replaceChildren(node("p", { class: "empty" }, text));
   }
 
   /**
@@ -35,10 +35,10 @@ class Detail {
    */
   show(record) {
     for (const [index, name] of ["--before", "--after"].entries()) {
-      if (record.sides[index]) this.place.style.setProperty(name, record.sides[index].color);
-      else this.place.style.removeProperty(name);
+      if (record.sides[index]) this.element.style.setProperty(name, record.sides[index].color);
+      else this.element.style.removeProperty(name);
     }
-    this.place.replaceChildren(
+    this.element.replaceChildren(
       this.header(record),
       ...[
         this.beyond(record.beyond.filter(({ words }) => words.length)),
@@ -46,7 +46,7 @@ class Detail {
         ...record.exemplars.map((stage) => this.exemplars(stage)),
         this.stages(record.stages),
       ].filter(Boolean));
-    this.place.scrollTop = 0;
+    this.element.scrollTop = 0;
   }
 
   header({ title, href, state, label, sentence, sides }) {
@@ -62,25 +62,25 @@ class Detail {
     if (!lines.length) return null;
     return node("section", { class: "beyond" },
       node("h4", {}, "Most distinctive words", node("small", {}, " (lift: more often than their frequency predicts)")),
-      ...lines.map(({ color, words }) => node("p", {}, dot(color), ...words.flatMap((each, index) => (index ? [", ", word(each)] : [word(each)])))));
+      ...lines.map(({ color, words }) => node("p", {}, dot(color), ...words.flatMap((text, index) => (index ? [", ", word(text)] : [word(text)])))));
   }
 
   /** Values of the strongest features, before and after. */
   features({ kind, title, note, unit, rows, links = [] }, sides) {
     if (!rows.length) return null;
-    const { tell, scale } = UNITS[unit];
+    const { format, scale } = UNITS[unit];
     const ends = ["before", "after"].slice(0, sides);
-    const most = Math.max(...rows.flatMap(([, ...values]) => values.map((value) => scale(value ?? 0)))) || 1;
-    const bar = (value, end) => node("i", { class: `bar ${end}`, style: `width:${(100 * scale(value ?? 0) / most).toFixed(2)}%` });
+    const largest = Math.max(...rows.flatMap(([, ...values]) => values.map((value) => scale(value ?? 0)))) || 1;
+    const bar = (value, end) => node("i", { class: `bar ${end}`, style: `width:${(100 * scale(value ?? 0) / largest).toFixed(2)}%` });
     const heads = ["Feature", "Bars", ...(sides === 2 ? ["Before", "After"] : ["Value"])];
     // Where a page about a feature exists, its name leads there.
     const named = (feature, index) => (links[index] ? node("a", { href: links[index], "data-go": "" }, word(feature)) : word(feature));
     const table = (part, first) => node("table", {},
       node("thead", { class: "unseen" }, node("tr", {}, ...heads.map((name) => node("th", { scope: "col" }, name)))),
-      node("tbody", {}, ...part.map(([feature, ...values], place) => node("tr", {},
-        node("th", { scope: "row" }, named(feature, first + place)),
+      node("tbody", {}, ...part.map(([feature, ...values], index) => node("tr", {},
+        node("th", { scope: "row" }, named(feature, first + index)),
         node("td", { class: "bars", "aria-hidden": "true" }, ...ends.map((end, index) => bar(values[index], end))),
-        ...ends.map((_, index) => node("td", { class: values[index] ? "" : "none" }, values[index] ? tell(values[index]) : "–"))))));
+        ...ends.map((_, index) => node("td", { class: values[index] ? "" : "none" }, values[index] ? format(values[index]) : "–"))))));
     const hidden = rows.slice(LISTED);
     return node("section", { class: `features ${kind}` },
       node("h4", {}, title, note ? node("small", {}, ` ${note}`) : ""),
@@ -99,10 +99,10 @@ class Detail {
   /** The neuron's size in every stage. */
   stages(stages) {
     if (!stages.length) return null;
-    const told = (value, tell) => node("td", {}, known(value) ? tell(value) : "–");
+    const cell = (value, format) => node("td", {}, known(value) ? format(value) : "–");
     const rows = stages.map(({ name, color, length, wins, mass, share }) => node("tr", {},
       node("th", { scope: "row" }, dot(color), word(name)),
-      told(length, count), told(wins, count), told(mass, quantity), told(share, percent)));
+      cell(length, count), cell(wins, count), cell(mass, quantity), cell(share, percent)));
     const heads = ["Stage", "Length", "Words won", "Mass", "Share of mass"];
     return node("section", { class: "over" }, node("h4", {}, "In every stage"),
       node("div", { class: "scroll" }, node("table", {}, node("thead", {}, node("tr", {}, ...heads.map((head) => node("th", { scope: "col" }, head)))), node("tbody", {}, ...rows))));
@@ -113,29 +113,29 @@ const dot = (color) => node("span", { class: "dot", style: `background:${color}`
 
 /** What is known of one occurrence. */
 function facts({ activation, output, probability, label, document, position }) {
-  const found = [node("span", { class: "activation" }, activation.toPrecision(3))];
-  if (known(output)) found.push(node("span", {}, "predicts ", node("b", {}, word(output))));
-  if (known(probability)) found.push(node("span", {}, `p(pos) ${probability.toFixed(2)}`));
-  if (known(label)) found.push(node("span", {}, "label ", node("b", {}, word(label))));
-  found.push(node("span", { class: "document" }, word(document), `, word ${count(position + 1)}`));
-  return found;
+  const parts = [node("span", { class: "activation" }, activation.toPrecision(3))];
+  if (known(output)) parts.push(node("span", {}, "predicts ", node("b", {}, word(output))));
+  if (known(probability)) parts.push(node("span", {}, `p(pos) ${probability.toFixed(2)}`));
+  if (known(label)) parts.push(node("span", {}, "label ", node("b", {}, word(label))));
+  parts.push(node("span", { class: "document" }, word(document), `, word ${count(position + 1)}`));
+  return parts;
 }
 
 /** A word among its neighbours, each shaded by how strongly the neuron fires there, if that is known. */
-function context({ before, word: own, after, activations }) {
+function context({ before, word: middle, after, activations }) {
   const [left, right] = [before, after].map((text) => (text ? text.split(" ") : []));
   if (activations?.length !== left.length + 1 + right.length) {
-    return node("p", { class: "context" }, word(before), " ", node("mark", {}, word(own)), " ", word(after));
+    return node("p", { class: "context" }, word(before), " ", node("mark", {}, word(middle)), " ", word(after));
   }
-  const most = Math.max(0, ...activations);
-  const told = (index) => (activations[index] === null ? null : `activation ${activations[index].toPrecision(3)}`);
+  const largest = Math.max(0, ...activations);
+  const tooltip = (index) => (activations[index] === null ? null : `activation ${activations[index].toPrecision(3)}`);
   // One isolated run of text a side, as without shades: words of right-to-left scripts keep their order.
   const side = (words, start) => node("bdi", {}, ...words.flatMap((text, i) => {
     const value = activations[start + i];
-    const style = value > 0 ? `--heat:${(100 * value / most).toFixed(1)}%` : null;
-    const shaded = node("span", { class: "heard", title: told(start + i), style }, text);
+    const style = value > 0 ? `--heat:${(100 * value / largest).toFixed(1)}%` : null;
+    const shaded = node("span", { class: "heard", title: tooltip(start + i), style }, text);
     return i ? [" ", shaded] : [shaded];
   }));
   return node("p", { class: "context shaded" }, side(left, 0), " ",
-    node("mark", { title: told(left.length) }, word(own)), " ", side(right, left.length + 1));
+    node("mark", { title: tooltip(left.length) }, word(middle)), " ", side(right, left.length + 1));
 }

@@ -1,5 +1,5 @@
 // A sortable table of any length. Only the rows in view exist, so that thousands do not lag; where the rows come
-// from, and in which order, is the business of whoever gives them.
+// from, and in which order, is up to the source.
 
 const ROW = 34; // pixels, as in the style sheet
 const SPARE = 8; // rows drawn beyond each edge of the view
@@ -16,8 +16,8 @@ class VirtualTable {
     this.sort = null;
     this.source = { length: 0, at: () => undefined };
     this.picked = null; // id of the picked row
-    this.place = -1; // its index, as far as known
-    this.awaited = false; // the row at this place is to be picked as soon as it is there
+    this.index = -1; // its index; -1 if not known
+    this.awaited = false; // pick the row at this index as soon as it is loaded
     view.addEventListener("scroll", () => requestAnimationFrame(() => this.draw()));
     new ResizeObserver(() => this.draw()).observe(view);
     body.addEventListener("click", (event) => {
@@ -30,14 +30,14 @@ class VirtualTable {
       if (event.target !== table || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "Enter" || event.key === " ") {
         // A picked row that the list does not hold is known by its id only.
-        if (this.picked !== null && !this.awaited) this.onEnter?.(this.source.at(this.here()) ?? { id: this.picked });
+        if (this.picked !== null && !this.awaited) this.onEnter?.(this.source.at(this.pickedIndex()) ?? { id: this.picked });
       } else if (!this.walk(event.key)) return;
       event.preventDefault();
     });
   }
 
   /**
-   * Show these columns, from the next `setRows` or `refresh` on: rows of before may not fit them.
+   * Show these columns, from the next `setRows` or `refresh` on: earlier rows may not fit them.
    * @param columns of { key, heading, about, show(row) -> string or node, risingFirst?, sortable? }
    * @param sort the column by which the rows are sorted, as { key, falling }, or null
    */
@@ -72,36 +72,36 @@ class VirtualTable {
 
   /**
    * Show these rows from the top; the picked one stays picked.
-   * @param source of { length, at(index) -> row, or undefined while it is not there and for -1, want?(first, last), indexOf?(id) }:
-   *   `want` is told which rows are in view, without the last, and calls for `refresh` when it has loaded some.
+   * @param source of { length, at(index) -> row, or undefined while it is not loaded and for -1, want?(first, last), indexOf?(id) }:
+   *   `want` gets the rows in view, without the last; the source calls `refresh` when it has loaded some.
    *   A row has a unique string `id`; one that is `faint` is grey.
    */
   setRows(source) {
     this.source = source;
-    this.place = -1;
+    this.index = -1;
     this.awaited = false;
     this.table.setAttribute("aria-rowcount", source.length + 1);
     this.view.scrollTop = 0;
     this.draw();
   }
 
-  /** Draw again, where the view stands: rows have arrived or changed. */
+  /** Draw again at the same position: rows have arrived or changed. */
   refresh() {
     this.table.setAttribute("aria-rowcount", this.source.length + 1);
-    if (this.awaited && this.source.at(this.place)) this.choose(this.place);
+    if (this.awaited && this.source.at(this.index)) this.choose(this.index);
     else this.draw();
   }
 
   draw() {
     const { length } = this.source;
-    if (this.place >= 0 && !this.awaited && (this.source.at(this.place)?.id ?? this.picked) !== this.picked) this.place = -1;
+    if (this.index >= 0 && !this.awaited && (this.source.at(this.index)?.id ?? this.picked) !== this.picked) this.index = -1;
     const last = Math.min(length, Math.ceil((this.view.scrollTop + this.view.clientHeight) / ROW) + SPARE);
     const first = Math.min(last, Math.max(0, Math.floor(this.view.scrollTop / ROW) - SPARE));
     const spacer = (rows) => node("tr", { class: "spacer", "aria-hidden": "true", style: `height:${rows * ROW}px` });
     const rows = [];
     for (let index = first; index < last; index++) rows.push(this.row(index));
     this.body.replaceChildren(spacer(first), ...rows, spacer(length - last));
-    const active = rows[this.place - first];
+    const active = rows[this.index - first];
     if (active) this.table.setAttribute("aria-activedescendant", active.id);
     else this.table.removeAttribute("aria-activedescendant");
     this.source.want?.(first, last);
@@ -110,7 +110,7 @@ class VirtualTable {
   row(index) {
     const row = this.source.at(index);
     const picked = row !== undefined && row.id === this.picked;
-    if (picked && !this.awaited) this.place = index;
+    if (picked && !this.awaited) this.index = index;
     const attributes = {
       id: `${this.table.id}-row-${index}`, "data-index": index, "data-id": row?.id, "aria-rowindex": index + 2,
       "aria-selected": String(picked), "aria-busy": row ? null : "true", class: row?.faint ? "faint" : null,
@@ -122,12 +122,12 @@ class VirtualTable {
   mark(id) {
     if (id === this.picked) return;
     this.picked = id;
-    this.place = -1;
+    this.index = -1;
     this.awaited = false;
     this.draw();
   }
 
-  /** Bring a row into view and pick it, at once or when it is there. */
+  /** Bring a row into view and pick it, at once or when it is loaded. */
   show(index) {
     const top = index * ROW;
     const height = this.view.clientHeight - this.head.offsetHeight;
@@ -138,27 +138,27 @@ class VirtualTable {
 
   choose(index) {
     const row = this.source.at(index);
-    this.place = index;
+    this.index = index;
     this.awaited = row === undefined;
     if (row) this.picked = row.id;
     this.draw();
     if (row) this.onPick?.(row);
   }
 
-  /** Where the picked row stands, -1 where that is not known. */
-  here() {
-    if (this.place < 0 && this.picked !== null) this.place = this.source.indexOf?.(this.picked) ?? -1;
-    return this.place;
+  /** Index of the picked row, -1 if it is not known. */
+  pickedIndex() {
+    if (this.index < 0 && this.picked !== null) this.index = this.source.indexOf?.(this.picked) ?? -1;
+    return this.index;
   }
 
-  /** Move by a key; false where the key means nothing here. */
+  /** Move by a key; false if the key has no meaning. */
   walk(key) {
     const page = Math.max(1, Math.floor(this.view.clientHeight / ROW) - 2);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (!(key in steps)) return false;
     if (!this.source.length) return true;
-    const here = this.here();
-    const next = here < 0 ? 0 : here + steps[key];
+    const current = this.pickedIndex();
+    const next = current < 0 ? 0 : current + steps[key];
     this.show(Math.min(Math.max(next, 0), this.source.length - 1));
     return true;
   }

@@ -17,8 +17,8 @@ import pytest
 from tests.unit.web.dashboard.conftest import until
 from txray.errors import TxrayError
 from txray.web.dashboard.cache import read_result
+from txray.web.dashboard.jobs.__main__ import main
 from txray.web.dashboard.jobs.queue import Job, JobPending, JobQueue
-from txray.web.dashboard.jobs.worker import main
 
 
 @pytest.fixture
@@ -250,18 +250,15 @@ def test_a_worker_reports_errors_in_one_line_and_continues(
     error: Exception, start: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = {"bad": _fails(error), "good": lambda out, advance: None}
-    monkeypatch.setattr("txray.web.dashboard.jobs.worker.TASKS", tasks)
+    monkeypatch.setattr("txray.web.dashboard.jobs.__main__.TASKS", tasks)
     failed, good = answers_to(*({"task": name, "out": "a", "arguments": {}} for name in tasks))
     assert failed["error"].startswith(start)
     assert "\n" not in failed["error"]
     assert good == {"done": True}
 
 
-def test_a_worker_ends_when_its_input_ends() -> None:
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "txray.web.dashboard.jobs.worker", "0"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+def test_a_worker_ends_without_a_word_when_its_input_ends() -> None:
+    worker = subprocess.run(
+        [sys.executable, "-m", "txray.web.dashboard.jobs", "0"], input=b"", capture_output=True, timeout=60
     )
-    out, _ = worker.communicate(timeout=60)
-    assert (worker.returncode, out) == (0, b"")
+    assert (worker.returncode, worker.stdout, worker.stderr) == (0, b"", b"")

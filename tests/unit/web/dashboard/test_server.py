@@ -21,7 +21,7 @@ import txray
 from tests.builders.layered_stages import AFTER, BEFORE, stage_of
 from tests.unit.web.dashboard.conftest import until
 from txray.errors import ExposedWarning, StageError, UsageError
-from txray.preferences import Stage
+from txray.preferences import Stage, StageFolder
 from txray.web.dashboard import Dashboard, server
 
 Serve = Callable[..., Dashboard]
@@ -273,6 +273,16 @@ def test_stages_that_cannot_be_served_are_errors(
         serve(folders[0], stages["start"])
     with pytest.raises(StageError, match="not a stage folder"):
         serve(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["stages/sup"]])
+def test_what_is_not_a_stage_is_an_error(wrong: Any, serve: Serve) -> None:
+    with pytest.raises(UsageError, match="expected one stage, got (None|a int|a list); pass a Stage, "):
+        serve(wrong)
+
+
+def test_open_folders_are_served(serve: Serve, folders: list[Path]) -> None:
+    assert get(serve(StageFolder.open(folders[0])).url)[0] == 200
 
 
 def test_in_a_notebook_it_shows_itself(serve: Serve, folders: list[Path]) -> None:

@@ -75,7 +75,7 @@ def test_every_layer_has_its_own_mass_figure() -> None:
     words = vocabulary(50)
     stages = [two_layers(name, words, seed) for seed, name in enumerate("ab")]
     pairs = [compare(*stages, layer=layer, permutations=0) for layer in ("one", "two")]
-    section = overview_section(stages, pairs, stage_styles("ab"))
+    section = overview_section(stages, pairs, stage_styles(list("ab")))
     captions = [
         annotation.text
         for picture in section.figures

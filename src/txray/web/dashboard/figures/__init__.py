@@ -1,4 +1,4 @@
-"""The pictures of the dashboard: on which page each stands, how it is drawn, and what a region in it means."""
+"""The figures of the dashboard: their pages, how they are drawn, and which columns a region in them bounds."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["FIGURES", "Figure", "Picture"]
 
 @dataclass(frozen=True)
 class Figure:
-    """A place for a picture.
+    """A figure of a page.
 
     Attributes:
-        page: that it stands on.
+        page: that shows it.
         title: what it is called.
         draw: draws a view.
         brush: columns along the x and y axis that a region bounds; empty ones are not bounded.

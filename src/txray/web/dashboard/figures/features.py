@@ -8,9 +8,11 @@ import polars as pl
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import feature_noun
-from txray.plots.text import count, escape, fitted, hover_text, plural, sanitize
+from txray.plots.stage_lines import stage_axis, under_stages
+from txray.plots.text import count, hover_text, plural, sanitize
 from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
+from txray.web.dashboard.figures.marks import PANEL
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.url_state import UrlState
 
@@ -39,16 +41,7 @@ def feature_index(view: UrlState, store: ResultStore) -> dict[StageFolder, pl.Da
 
 
 def draw(view: UrlState, store: ResultStore) -> FigureCard:
-    """Draw the neurons that prefer the feature, and those that do so much more often than its frequency predicts.
-
-    Args:
-        view: that names a feature.
-        store: for the stages.
-
-    Raises:
-        UsageError: the view names no feature.
-        JobPending: a stage is being read.
-    """
+    """Draw the neurons that prefer the feature, and those that do so much more often than its frequency predicts."""
     rows_of_stage = feature_index(view, store)
     styles = theme.stage_styles(store.catalog.names)
     names = [stage.name for stage in rows_of_stage]
@@ -73,15 +66,9 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
             hoverinfo="text",
         )
     figure.update_layout(barmode="overlay", dragmode=False)
-    figure.update_xaxes(
-        tickvals=list(range(len(names))),
-        ticktext=[escape(fitted(sanitize(name), 110, theme.SIZE)) for name in names],
-        tickangle=-45 if len(names) > 6 else 0,
-        range=[-0.6, len(names) - 0.4],
-        showgrid=False,
-    )
+    figure.update_xaxes({**stage_axis(names, PANEL.width), "range": [-0.6, len(names) - 0.4]})
     figure.update_yaxes(title_text="neurons", rangemode="tozero")
-    word = sanitize(view.word)
+    word, below = sanitize(view.word), under_stages(names, PANEL.width)
     ends = [0] if len(names) == 1 else [0, -1]
     sizes = [
         stage.n_neurons.get(view.layer, 0) if view.layer else sum(stage.n_neurons.values())
@@ -100,6 +87,6 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
         pl.DataFrame({"stage": names, "neurons": every, "beyond_frequency": lifted}),
         f"feature type {sanitize(view.feature_type)} · "
         f"{f'layer {sanitize(view.layer)}' if view.layer else 'all layers'}",
-        below=80 if len(names) > 6 else 36,
-        height=300,
+        below=below,
+        height=264 + below,
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.plots.frame import add_frame, fit_panel, heading_height, headings
-from txray.plots.theme import darkened
+from txray.plots.frame import add_frame, empty_figure, fit_panel, heading_height, headings
+from txray.plots.theme import LEFT, PLOT_HEIGHT, darkened
 
 HEIGHT = 330
 """Pixels of a panel's figure."""
@@ -39,12 +39,13 @@ class FigureCard:
     below: int = 52
     height: int = HEIGHT
 
-    def for_web(self, *, dark: bool) -> go.Figure:
-        """Return the figure as the page shows it, as wide as the panel; `figure` is changed in place.
+    @classmethod
+    def empty(cls, finding: str, words: str) -> FigureCard:
+        """Return a card that says why there is nothing to draw."""
+        return cls(empty_figure(go.Figure(), words), finding, "", pl.DataFrame())
 
-        Args:
-            dark: for a dark background.
-        """
+    def for_web(self, *, dark: bool) -> go.Figure:
+        """Return the figure as the page shows it, as wide as the panel; `figure` is changed in place."""
         figure = fit_panel(self.figure, width=NARROW, height=self.height, left=self.left, below=self.below)
         # Zooming stays as long as the axes mean the same.
         figure.update_layout(uirevision="same", hovermode="closest")
@@ -57,9 +58,9 @@ class FigureCard:
             title=self.finding,
             subtitle=self.note,
             caption=self.caption,
-            left=max(self.left, 84),
+            left=max(self.left, LEFT),
             below=self.below,
-            plot_height=max(428, self.height - 100),
+            plot_height=max(PLOT_HEIGHT, self.height - 100),
         )
 
 
@@ -86,11 +87,7 @@ class StyledFigure:
         return headings(self.figure.layout)[1]
 
     def for_web(self, *, dark: bool) -> go.Figure:
-        """Return the figure without its title, which the page shows above it.
-
-        Args:
-            dark: for a dark background.
-        """
+        """Return the figure without its title, which the page shows above it."""
         figure, cut = go.Figure(self.figure), heading_height(self.figure.layout)
         top = figure.layout.margin.t - cut
         figure.update_layout(

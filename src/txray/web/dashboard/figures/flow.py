@@ -22,21 +22,13 @@ _MAX_STAGES = 10
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw the neurons in use and not in use in every stage, and the streams between them.
-
-    Args:
-        filtered: the neurons.
-
-    Raises:
-        JobPending: the stages are being read.
-    """
+    """Draw the neurons in use and not in use in every stage, and the streams between them."""
     stages = _along(filtered)
     if len(stages) < 2:
-        figure = go.Figure()
-        empty_figure(
-            figure, "Only one stage has these layers and features. Serve several stages to see neurons move."
+        return FigureCard.empty(
+            "No flow between stages",
+            "Only one stage has these layers and features. Serve several stages to see neurons move.",
         )
-        return FigureCard(figure, "No flow between stages", "", pl.DataFrame())
     # Stages of one model have the same layers, so their neurons have the same rows.
     at: dict[tuple[tuple[str, int], ...], NDArray[np.int64]] = {}
     preferred = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
@@ -19,14 +21,7 @@ _LONGEST = 120
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw a cell per layer and stage; the more neurons are in use, the darker.
-
-    Args:
-        filtered: the neurons.
-
-    Raises:
-        JobPending: the stages are being read.
-    """
+    """Draw a cell per layer and stage; the more neurons are in use, the darker."""
     stages = [stage for stage in filtered.store.catalog if filtered.view.feature_type in stage.feature_types]
     stages = [stages[index] for index in even_sample(len(stages), _COLUMNS)]
     shares = pl.concat(
@@ -47,7 +42,7 @@ def draw(filtered: FilteredComparison) -> FigureCard:
             y=list(range(len(layers))),
             zmin=0,
             zmax=1,
-            colorscale=[list(stop) for stop in theme.SEQUENTIAL],
+            colorscale=theme.SEQUENTIAL,
             xgap=1,
             ygap=1,
             customdata=[[[layer, name] for name in names] for layer in layers],
@@ -99,7 +94,7 @@ def _summary(filtered: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
 
     def make() -> pl.DataFrame:
         preferred = pl.col("length") > 0
-        # Stages of other models have other layers: as text they can stand in one table.
+        # Stages of other models have other layers: as text they fit into one table.
         layer = pl.col("layer").cast(pl.String)
         return neuron_table.group_by(layer, maintain_order=True).agg(
             share=preferred.mean(), neurons=pl.len(), length=pl.col("length").filter(preferred).mean()
@@ -110,13 +105,12 @@ def _summary(filtered: FilteredComparison, stage: StageFolder) -> pl.DataFrame:
     )
 
 
-def _hover_text(layer: str, stage: str, row: dict[str, object] | None, noun: str) -> str:
+def _hover_text(layer: str, stage: str, row: dict[str, Any] | None, noun: str) -> str:
+    head = f"{sanitize(layer)} in {sanitize(stage)}"
     if row is None:
-        return hover_text(f"{sanitize(layer)} in {sanitize(stage)}", "not collected")
-    share, length = row["share"], row["length"]
-    assert isinstance(share, float)
+        return hover_text(head, "not collected")
     return hover_text(
-        f"{sanitize(layer)} in {sanitize(stage)}",
-        f"{percent(share)} of {plural(int(str(row['neurons'])), 'neuron')} are in use",
-        f"{length:.1f} {noun}s on average" if isinstance(length, float) else "",
+        head,
+        f"{percent(row['share'])} of {plural(row['neurons'], 'neuron')} are in use",
+        "" if row["length"] is None else f"{row['length']:.1f} {noun}s on average",
     )

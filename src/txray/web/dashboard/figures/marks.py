@@ -44,12 +44,9 @@ def escaped(text: pl.Expr) -> pl.Expr:
 
 
 def hover_texts(filtered: FilteredComparison, rows: pl.DataFrame, *lines: pl.Expr) -> NDArray[np.object_]:
-    """Return the hover texts of neurons: name and state, lines of the panel, most distinctive words of either stage.
+    """Return the hover texts of rows: name and state, lines of the panel, most distinctive words of either stage.
 
-    Args:
-        filtered: the comparison.
-        rows: of its neurons.
-        lines: further lines, escaped.
+    `lines` are escaped.
     """
     parts = [
         pl.format("<b>{}: {}</b>", names(filtered), state_in_words(pending=filtered.pair.pending)),

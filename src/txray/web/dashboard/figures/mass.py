@@ -21,11 +21,7 @@ _MAX_PICKED = 1_000
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw one line per stage, and a mark on the later one for each picked neuron.
-
-    Args:
-        filtered: the neurons.
-    """
+    """Draw one line per stage, and a mark on the later one for each picked neuron."""
     rows, after = filtered.neurons, sanitize(filtered.after.name)
     masses = [
         (stage.name, rows[f"mass_{side}"].to_numpy())

@@ -28,15 +28,7 @@ def matched(view: UrlState, store: ResultStore) -> MatchResult:
 
 
 def draw(view: UrlState, store: ResultStore) -> FigureCard:
-    """Draw the share of the possible pairs within each distance, beside that of shuffled features.
-
-    Args:
-        view: that names two stages.
-        store: for the matching.
-
-    Raises:
-        JobPending: it is being made.
-    """
+    """Draw the share of the possible pairs within each distance, beside that of shuffled features."""
     match = matched(view, store)
     stages = sanitize(view.before), sanitize(view.after)
     figure = go.Figure()

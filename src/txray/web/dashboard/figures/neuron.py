@@ -14,11 +14,7 @@ from txray.web.dashboard.url_state import UrlState
 
 
 def draw(view: UrlState, store: ResultStore) -> StyledFigure:
-    """Draw the preferences before and after, for stages with tokens and tags.
-
-    Args:
-        view: that names a neuron.
-        store: for the stages.
+    """Draw the preferences before and after.
 
     Raises:
         UsageError: no such neuron, or stages without tags.

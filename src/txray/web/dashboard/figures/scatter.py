@@ -20,11 +20,7 @@ BRUSH = ("hellinger_length", "distance")
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw one mark per neuron in use in both stages.
-
-    Args:
-        filtered: the neurons.
-    """
+    """Draw one mark per neuron in use in both stages."""
     rows = filtered.distance.rows(filtered.shared)
     figure = traces(
         rows,

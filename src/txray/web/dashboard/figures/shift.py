@@ -22,11 +22,7 @@ BRUSH = ("length_before", "length_after")
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw one mark per neuron in use in both stages: below the diagonal it has become more specialised.
-
-    Args:
-        filtered: the neurons.
-    """
+    """Draw one mark per neuron in use in both stages: below the diagonal it has become more specialised."""
     rows = filtered.shared
     change = (pl.col("length_after").cast(pl.Int64) - pl.col("length_before").cast(pl.Int64)).sign()
     numbers = dict(rows.select(way=change)["way"].value_counts().iter_rows())

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.plots.frame import empty_figure
-from txray.plots.frequency import Shares, finding, traces
+from txray.plots.frequency import Shares, finding, over, traces
 from txray.plots.text import plural
 from txray.preferences import StageFolder
 from txray.web.dashboard.figures.figure_card import FigureCard
@@ -19,24 +17,20 @@ _TOP = 24
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw bars for the corpus, and marks for the mass of the picked neurons, before and after.
-
-    Args:
-        filtered: the neurons; if neither stage has tags, the figure says so.
-
-    Raises:
-        JobPending: the tags are being read.
-    """
+    """Draw bars for the corpus, and marks for the mass of the picked neurons; without tags, the figure says so."""
     sides = [stage for stage in (filtered.before, filtered.after) if "pos" in stage.feature_types]
     if not sides:
-        return _without_tags()
+        return FigureCard.empty(
+            "No POS tags",
+            "These stages have no POS tags. Collect them with '--feature-type token --feature-type pos'.",
+        )
     tags = [filtered.store.mass_by_tag(stage) for stage in sides]
     names = sorted({name for side in tags for name in side.names})
     # By name: a stage may be compared with itself.
     shares = {
         stage.name: Shares(
             stage.name,
-            _over(names, side, side.corpus / side.corpus.sum()),
+            over(names, side.names, side.corpus / side.corpus.sum()),
             _mass(filtered, stage, side, names),
         )
         for stage, side in zip(sides, tags, strict=True)
@@ -65,14 +59,6 @@ def draw(filtered: FilteredComparison) -> FigureCard:
     )
 
 
-def _over(names: list[str], tags: TagMass, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (n_names,) values of the names that a stage has; 0 for the others."""
-    result = np.zeros(len(names))
-    index_of = {name: index for index, name in enumerate(names)}
-    result[[index_of[name] for name in tags.names]] = values
-    return result
-
-
 def _mass(
     filtered: FilteredComparison, stage: StageFolder, tags: TagMass, names: list[str]
 ) -> NDArray[np.float64]:
@@ -81,12 +67,4 @@ def _mass(
     mask[stage_rows(stage, filtered.picked)] = True
     mass = tags.of(mask)
     total = mass.sum()
-    return _over(names, tags, np.asarray(mass / total if total else mass, np.float64))
-
-
-def _without_tags() -> FigureCard:
-    figure = go.Figure()
-    empty_figure(
-        figure, "These stages have no POS tags. Collect them with '--feature-type token --feature-type pos'."
-    )
-    return FigureCard(figure, "No POS tags", "", pl.DataFrame())
+    return over(names, tags.names, np.asarray(mass / total if total else mass, np.float64))

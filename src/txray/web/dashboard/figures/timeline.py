@@ -11,44 +11,33 @@ import polars as pl
 from txray.analysis.shown_distance import PLAIN
 from txray.plots import theme
 from txray.plots.frame import feature_noun
+from txray.plots.stage_lines import stage_axis, under_stages
 from txray.plots.text import (
     count,
     escape,
-    fitted,
     hover_text,
     join_words,
     percent,
     plural,
     sanitize,
-    text_width,
 )
 from txray.web.dashboard.figures.figure_card import FigureCard
 from txray.web.dashboard.neuron_selection import NeuronSelection, hellinger_of
 from txray.web.dashboard.result_store import ResultStore
 from txray.web.dashboard.url_state import UrlState
 
-_LONGEST = 110
+_WIDTH = 240
+"""Pixels of the plotting area beside the figure of the neuron."""
 
 
 def draw(view: UrlState, store: ResultStore) -> FigureCard:
-    """Draw length, share of the mass, and change since the previous stage, stage by stage.
-
-    Args:
-        view: that names a neuron.
-        store: for the stages.
-
-    Raises:
-        UsageError: no such neuron.
-    """
+    """Draw length, share of the mass, and change since the previous stage, stage by stage."""
     selection, noun = NeuronSelection.of(view, store), feature_noun(view.feature_type)
     styles = theme.stage_styles(store.catalog.names)
     sides = [
         selection.preferred(stage, selection.feature_type, store.config.weight) for stage in selection.stages
     ]
-    distances = [
-        None,
-        *(hellinger_of(first, second) for first, second in pairwise(sides)),
-    ]
+    distances = [None, *(hellinger_of(first, second) for first, second in pairwise(sides))]
     shares = []
     for stage, side in zip(selection.stages, sides, strict=True):
         mass = float(
@@ -107,15 +96,9 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
                 }
             }
         )
-    figure.update_xaxes(
-        tickvals=positions,
-        ticktext=[escape(fitted(sanitize(name), _LONGEST, theme.SIZE)) for name in names],
-        tickangle=-45 if len(names) > 3 else 0,
-        range=[-0.4, len(names) - 0.6],
-        anchor="y3",
-    )
+    figure.update_xaxes(stage_axis(names, _WIDTH), anchor="y3")
     figure.update_layout(dragmode=False)
-    longest = max(text_width(fitted(sanitize(name), _LONGEST, theme.SIZE), theme.SIZE) for name in names)
+    below = under_stages(names, _WIDTH)
     used = [name for name, side in zip(names, sides, strict=True) if len(side)]
     return FigureCard(
         figure,
@@ -130,6 +113,6 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
         f"layer {sanitize(selection.layer)} · feature type {sanitize(selection.feature_type)} · "
         f"stages {join_words(names)}",
         left=84,
-        below=round(24 + 0.75 * longest) if len(names) > 3 else 40,
-        height=430,
+        below=below,
+        height=390 + below,
     )

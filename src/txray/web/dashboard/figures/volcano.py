@@ -19,11 +19,7 @@ BRUSH = (X, Y)
 
 
 def draw(filtered: FilteredComparison) -> FigureCard:
-    """Draw one mark per tested neuron, and label those that stand out.
-
-    Args:
-        filtered: the neurons.
-    """
+    """Draw one mark per tested neuron, and label those that stand out."""
     rows = drawable(filtered.neurons)
     q_value = pl.format("q-value {}", pl.col("q_value").round(4))
     figure = traces(

@@ -15,22 +15,13 @@ from txray.web.dashboard.results import ComparisonConfig
 
 @dataclass(frozen=True)
 class JobPlan:
-    """Make jobs.
-
-    Attributes:
-        cache: of the results.
-        config: how stages are compared.
-    """
+    """Makes the jobs for the results of a cache."""
 
     cache: Cache
     config: ComparisonConfig
 
     def neuron_table(self, stage: StageFolder, feature_type: str, *, urgent: bool = True) -> Job:
-        """Return the job that reads a stage.
-
-        Raises:
-            UnknownNameError: no such feature type.
-        """
+        """Return the job that reads a stage; `UnknownNameError` if it lacks the feature type."""
         if feature_type not in stage.feature_types:
             raise UnknownNameError.of(
                 f"feature type of stage {stage.name!r}", feature_type, stage.feature_types

@@ -26,7 +26,7 @@ class Job:
         arguments: of the task, plain JSON values.
         description: what it does, for people.
         unit: what its progress counts.
-        urgent: whether somebody waits for it.
+        urgent: whether a page waits for it.
     """
 
     task: str
@@ -73,12 +73,7 @@ class JobQueue:
     """A priority queue of jobs with one worker; both are started by the first job."""
 
     def __init__(self, name: str, niceness: int = 0) -> None:
-        """Start nothing yet.
-
-        Args:
-            name: of the thread that feeds the worker.
-            niceness: scheduling priority of the worker, from 0 to 19 (lowest).
-        """
+        """Start nothing yet; `niceness` is the priority of the worker, from 0 to 19 (lowest)."""
         self._worker = JobWorker(niceness)
         self._waiting: dict[Path, Job] = {}
         self._errors: dict[Path, str] = {}

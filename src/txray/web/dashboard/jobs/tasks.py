@@ -15,6 +15,7 @@ from txray.analysis import compare, match
 from txray.analysis.subjects import same_documents
 from txray.errors import PowerWarning, StageError, UsageError
 from txray.files import sha256_of
+from txray.plots.features import leading_rows
 from txray.plots.text import sanitize
 from txray.preferences import Preferences, StageFolder
 from txray.preferences.preferences import Weight
@@ -41,14 +42,9 @@ def curve_file(pairs: Path) -> Path:
 
 
 def neuron_table(out: Path, stage: str, feature_type: str, weight: Weight, advance: Advance) -> None:
-    """Write one row per neuron of a stage, and beside it the index by which neurons are found by feature.
+    """Write one row per neuron of a stage folder, and beside it the index by which neurons are found by feature.
 
-    Args:
-        out: the file; written after its index (`index_file`), so that both exist where it does.
-        stage: folder of the stage.
-        feature_type: the feature type.
-        weight: which weight the distributions normalise.
-        advance: called after each layer.
+    The index (`index_file`) is written first, so that both exist if `out` does; `advance` is called after each layer.
 
     Raises:
         StageError: a table of the stage is damaged.
@@ -89,8 +85,6 @@ def _neurons(
     preferences: Preferences, weight: Weight, lifts: NDArray[np.float64], names: pl.Series, shown: pl.Series
 ) -> pl.DataFrame:
     totals = preferences.totals
-    weights = totals.weights(weight)
-    heaviest = _leading(preferences, totals.sum, totals.sum > 0, 1)
     return pl.DataFrame(
         {
             "layer": pl.Series([preferences.layer], dtype=pl.String).new_from_index(0, preferences.n_neurons),
@@ -98,22 +92,11 @@ def _neurons(
             "length": preferences.lengths().astype(np.uint32),
             "wins": preferences.wins(),
             "mass": preferences.mass(),
-            "top": _lists(preferences, heaviest, names).list.first(),
-            "strongest": _lists(preferences, _leading(preferences, weights, weights > 0, NAMED), shown),
-            "beyond": _lists(preferences, _leading(preferences, lifts, lifts > 1, NAMED), shown),
+            "top": _lists(preferences, leading_rows(preferences, totals.sum, 1), names).list.first(),
+            "strongest": _lists(preferences, leading_rows(preferences, totals.weights(weight), NAMED), shown),
+            "beyond": _lists(preferences, leading_rows(preferences, lifts, NAMED, above=1), shown),
         }
     )
-
-
-def _leading(
-    preferences: Preferences, value: NDArray[np.float64], mask: NDArray[np.bool_], limit: int
-) -> NDArray[np.int64]:
-    """Return the rows of `totals` with the largest values of each neuron, largest first, ties by feature."""
-    neuron = preferences.totals.neuron
-    order = np.lexsort((-value, neuron))
-    starts = np.searchsorted(neuron, np.arange(preferences.n_neurons))
-    rank = np.arange(len(order)) - starts[neuron[order]]
-    return np.asarray(order[(rank < limit) & mask[order]], np.int64)
 
 
 def _lists(preferences: Preferences, rows: NDArray[np.int64], names: pl.Series) -> pl.Series:
@@ -133,6 +116,7 @@ def _feature_index(
     totals = preferences.totals
     weights = totals.weights(weight)
     total = np.bincount(totals.neuron, weights, preferences.n_neurons).astype(np.float64)[totals.neuron]
+    probability = np.divide(weights, total, out=np.zeros(len(weights)), where=total > 0)
     return pl.DataFrame(
         {
             "feature_id": totals.feature_id.astype(np.uint32),
@@ -140,14 +124,10 @@ def _feature_index(
             "neuron": totals.neuron.astype(np.uint32),
             "count": totals.count.astype(np.uint32),
             "mass": totals.sum.astype(np.float32),
-            "probability": _share(weights, total).astype(np.float32),
+            "probability": probability.astype(np.float32),
             "lift": lifts.astype(np.float32),
         }
     )
-
-
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
 def comparison(
@@ -159,15 +139,9 @@ def comparison(
     neuron_tables: tuple[str, str],
     advance: Advance,
 ) -> None:
-    """Compare two stages, layer by layer: one row per neuron of every layer that both have.
+    """Compare two stage folders, layer by layer: one row per neuron of every layer that both have.
 
-    Args:
-        out: the file.
-        before, after: folders of the stages.
-        feature_type: the feature type.
-        weight: which weight the distributions normalise.
-        neuron_tables: of the two stages, files of `neuron_table`.
-        advance: called after each layer.
+    `neuron_tables` are files of `neuron_table`; `advance` is called after each layer.
     """
     stages = StageFolder.open(before), StageFolder.open(after)
     layers = shared_layers(*stages)
@@ -234,18 +208,9 @@ def significance(
     seed: int,
     advance: Advance,
 ) -> None:
-    """Test the neurons of one layer for significant changes: one row per neuron, with the columns `TESTED`.
+    """Test the neurons of one layer of two stage folders: one row per neuron, with the columns `TESTED`.
 
-    Args:
-        out: the file; warnings of the tests are its note.
-        before, after: folders of the stages.
-        layer: name of the layer.
-        feature_type: the feature type.
-        weight: which weight the distributions normalise.
-        fdr: false discovery rate.
-        permutations: maximum number of permutations per neuron.
-        seed: of the permutations.
-        advance: called at the end.
+    Warnings of the tests are the note of the file.
     """
     stages = StageFolder.open(before), StageFolder.open(after)
     first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
@@ -272,14 +237,8 @@ def matching(
 ) -> None:
     """Match the neurons of two layers: the pairs, as in `txray.Matching.pairs`, with what each neuron prefers.
 
-    Args:
-        out: the file; written after its curve (`curve_file`), so that both exist where it does.
-        before, after: folders of the stages.
-        layer_before, layer_after: names of the layers.
-        feature_type: the feature type.
-        weight: which weight the distributions normalise.
-        neuron_tables: of the two stages, files of `neuron_table`.
-        advance: called at the end.
+    The curve (`curve_file`) is written first, so that both exist if `out` does; `neuron_tables` are files of
+    `neuron_table`.
     """
     stages = StageFolder.open(before), StageFolder.open(after)
     matches = match(

@@ -1,10 +1,10 @@
-"""A process that runs tasks one by one, and the module that it runs.
+"""A process that runs tasks one by one (the module `__main__` of this package).
 
 A `concurrent.futures.ProcessPoolExecutor` would be shorter, but it does not suit a server in the program of a user:
 
 - Forking is unsafe here, because polars and waitress have running threads, and spawned workers run the caller's script
   again: `txray.serve("stages")` without `if __name__ == "__main__"` ends with a broken pool.
-- Spawned workers import from the working folder before any initializer runs: a `multiprocessing.py` beside somebody's
+- Spawned workers import from the working folder before any initializer runs: a `multiprocessing.py` beside the user's
   stages is executed.
 - Its workers outlive a server that is killed, because they hold the writing end of their own queue.
 - It has no priorities, no progress, and no way to end a task that hangs.
@@ -24,22 +24,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, TextIO
+from typing import Any
 
 from txray.errors import TxrayError, in_one_line
 from txray.safe_path import safe_environment
-from txray.web.dashboard.jobs.tasks import TASKS
 
 
 class JobWorker:
     """A process that runs tasks; started when there is a task, and again after it has died."""
 
     def __init__(self, niceness: int = 0) -> None:
-        """Start nothing yet.
-
-        Args:
-            niceness: scheduling priority of the process, from 0 to 19 (lowest).
-        """
+        """Start nothing yet; `niceness` is the priority of the process, from 0 to 19 (lowest)."""
         self._niceness = niceness
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
@@ -54,13 +49,7 @@ class JobWorker:
     def run(
         self, task: str, out: Path, arguments: Mapping[str, Any], advance: Callable[[int, int], None]
     ) -> None:
-        """Run a task and wait for its end.
-
-        Args:
-            task: a name of `TASKS`.
-            out: the file that it writes.
-            arguments: further arguments, plain JSON values.
-            advance: called with done and total units.
+        """Run a task of `tasks.TASKS`, which writes a file, and wait for its end; `advance` gets done and total units.
 
         Raises:
             TxrayError: it failed, or the process died.
@@ -105,7 +94,7 @@ class JobWorker:
                     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
                 )
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", __name__, str(self._niceness)],
+                    [sys.executable, "-P", "-m", __package__, str(self._niceness)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -124,47 +113,3 @@ class JobWorker:
         with suppress(OSError):
             process.kill()
         return process.wait()
-
-
-def main(requests: TextIO, answers: TextIO) -> None:
-    """Run tasks until no more are requested.
-
-    Args:
-        requests: one JSON object per line: `task`, `out` and `arguments`.
-        answers: one JSON object per line, as in the docstring of this module.
-    """
-
-    def send(**answer: Any) -> None:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-    for line in requests:
-        request = json.loads(line)
-        try:
-            TASKS[request["task"]](
-                Path(request["out"]),
-                **request["arguments"],
-                advance=lambda done, total: send(progress=[done, total]),
-            )
-        except BrokenPipeError:
-            raise
-        except TxrayError as error:
-            send(error=str(error))
-        except MemoryError as error:
-            send(error=f"out of memory ({str(error) or 'no details'}); serve fewer stages")
-        except Exception as error:
-            send(error=f"unexpected {type(error).__name__}: {in_one_line(error)}; please report it")
-        else:
-            send(done=True)
-
-
-if __name__ == "__main__":
-    # Requests of the browser come first. Where there is no such thing as niceness, they share.
-    if hasattr(os, "nice"):
-        os.nice(int(sys.argv[1]))
-    # What libraries print must not get between the answers.
-    stdout = sys.stdout
-    sys.stdout = sys.stderr
-    # The server may be gone by now: then nobody waits for an answer.
-    with suppress(BrokenPipeError):
-        main(sys.stdin, stdout)

@@ -1,6 +1,5 @@
 // The page: which part is shown, the rows of its tables, and the effects of clicks and selections in figures.
 
-const PAGES = ["overview", "neuron", "feature", "matching", "sources"];
 const pageOf = (path) => {
   const name = path.split("/").filter(Boolean).pop() ?? "overview";
   return PAGES.includes(name) ? name : "overview";
@@ -281,8 +280,8 @@ window.dash_clientside = Object.assign(window.dash_clientside ?? {}, {
         page.details.show(record);
         // The header is shown above the figures.
         const head = document.getElementById("neuron-head");
-        for (const side of ["--before", "--after"]) head.style.setProperty(side, page.details.place.style.getPropertyValue(side));
-        head.replaceChildren(page.details.place.querySelector("header"));
+        for (const side of ["--before", "--after"]) head.style.setProperty(side, page.details.element.style.getPropertyValue(side));
+        head.replaceChildren(page.details.element.querySelector("header"));
       }
       return record ? record.title : "";
     },

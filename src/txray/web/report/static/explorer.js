@@ -16,7 +16,7 @@ class Explorer {
       head: document.getElementById("columns"),
       body: document.getElementById("rows"),
       onPick: ({ neuron }) => this.pick(neuron),
-      onEnter: () => this.detail.place.focus(),
+      onEnter: () => this.detail.element.focus(),
       onSort: (sort) => {
         this.sort = sort;
         this.list(this.listed);
@@ -32,7 +32,7 @@ class Explorer {
       this.state = event.target.value;
       this.filter();
     });
-    this.detail.place.addEventListener("keydown", (event) => {
+    this.detail.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.table.table.focus();
     });
     window.addEventListener("hashchange", () => this.follow());
@@ -44,7 +44,7 @@ class Explorer {
 
   nameOf(pair) {
     const { before, after, layers } = this.data.pairs[pair];
-    const several = new Set(this.data.pairs.flatMap((each) => each.layers)).size > 1;
+    const several = new Set(this.data.pairs.flatMap((pair) => pair.layers)).size > 1;
     const layer = several ? ` (${[...new Set(layers)].join(" → ")})` : "";
     return `${this.data.stages[before].name} → ${this.data.stages[after].name}${layer}`;
   }
@@ -81,7 +81,7 @@ class Explorer {
     const matches = this.matching(this.query.value.trim().toLowerCase());
     const wanted = this.data.states.indexOf(this.state);
     this.list(pair.state.flatMap((state, neuron) => ((wanted < 0 || state === wanted) && matches(neuron) ? [neuron] : [])));
-    document.getElementById("found").textContent = `${count(this.listed.length)} of ${count(pair.state.length)} neurons shown.`;
+    document.getElementById("shown").textContent = `${count(this.listed.length)} of ${count(pair.state.length)} neurons shown.`;
   }
 
   /** Show these neurons, in the order that is chosen. */

@@ -19,33 +19,33 @@ class Figures {
     const observer = new IntersectionObserver((entries) => {
       for (const entry of entries) if (entry.isIntersecting) this.draw(entry.target);
     }, { rootMargin: "800px 0px" });
-    for (const place of this.waiting) observer.observe(place);
-    window.addEventListener("beforeprint", () => [...this.waiting].forEach((place) => this.draw(place)));
+    for (const element of this.waiting) observer.observe(element);
+    window.addEventListener("beforeprint", () => [...this.waiting].forEach((element) => this.draw(element)));
   }
 
-  draw(place) {
-    if (!this.waiting.delete(place)) return;
-    const { data, layout } = this.specifications[Number(place.dataset.figure)];
+  draw(element) {
+    if (!this.waiting.delete(element)) return;
+    const { data, layout } = this.specifications[Number(element.dataset.figure)];
     const save = {
       name: "save",
       title: "Save as PNG, with its title",
       icon: Plotly.Icons.camera,
-      click: () => Plotly.downloadImage({ data, layout }, { format: "png", scale: 2, filename: `figure-${Number(place.dataset.figure) + 1}` }),
+      click: () => Plotly.downloadImage({ data, layout }, { format: "png", scale: 2, filename: `figure-${Number(element.dataset.figure) + 1}` }),
     };
-    const heading = Number(place.dataset.heading);
-    Plotly.newPlot(place, data, heading ? headless(layout, heading) : layout, {
+    const heading = Number(element.dataset.heading);
+    Plotly.newPlot(element, data, heading ? headless(layout, heading) : layout, {
       displaylogo: false,
       modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", save]],
     });
-    if (place.dataset.pair === undefined) return;
-    place.on("plotly_click", (event) => {
+    if (element.dataset.pair === undefined) return;
+    element.on("plotly_click", (event) => {
       const neuron = [event.points[0].customdata].flat()[0];
-      if (Number.isInteger(neuron)) this.onNeuron(neuron, Number(place.dataset.pair));
+      if (Number.isInteger(neuron)) this.onNeuron(neuron, Number(element.dataset.pair));
     });
   }
 }
 
-/** A layout without its title, which stands above the figure as a heading that wraps; `height` is the title's. */
+/** A layout without its title, which is a heading above the figure that wraps; `height` is the title's. */
 function headless(layout, height) {
   return { ...layout, title: undefined, height: layout.height - height, margin: { ...layout.margin, t: layout.margin.t - height } };
 }
