@@ -137,7 +137,10 @@ def untouched(tokenizer: Any, document: Document) -> list[tuple[int, ...]]:
         )
         pieces = list(zip(encoded["input_ids"], encoded["offset_mapping"], encoded.tokens(), strict=True))
     else:
-        per_character = [tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in text]
+        ids_of_letter = {
+            letter: tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in set(text)
+        }
+        per_character = [ids_of_letter[letter] for letter in text]
         assert list(chain(*per_character)) == tokenizer(text, add_special_tokens=False)["input_ids"]
         pieces = [(number, (at, at + 1), "") for at, ids in enumerate(per_character) for number in ids]
     ids_of: list[list[int]] = [[] for _ in document.words]
@@ -230,7 +233,7 @@ def main(reviews: str | None) -> None:
     """Print the tables."""
     corpora = {language: documents(language) for language in TEXTS}
     if reviews is not None:
-        corpora = {"English reviews": list(read_corpus("imdb", reviews).head(1_000)), **corpora}
+        corpora = {"English reviews": list(read_corpus("imdb", reviews).head(500)), **corpora}
     kinds = tokenizers_of([document.text for texts in corpora.values() for document in texts], 8_000)
     print(f"| text | words | {' | '.join(KINDS)} |\n| --- | ---: |{' ---: |' * len(KINDS)}")
     for name, texts in corpora.items():

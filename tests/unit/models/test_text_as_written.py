@@ -277,6 +277,20 @@ def test_the_tokenizer_of_the_user_may_truncate_and_pad_elsewhere(kinds: dict[st
     ids = PieceEncoder(tokenizer)(documents("English")[0]).ids
     assert list(ids) == tokenizer(documents("English")[0].text, add_special_tokens=False)["input_ids"]
     assert len(ids) > 2
+    # Its settings for special tokens are not those of another use.
+    tokenizer("the")
+    ids = PieceEncoder(tokenizer)(Document("d", ("<s>", "the"))).ids
+    assert list(ids) == tokenizer("<s> the", add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+def test_the_mark_of_a_space_belongs_to_no_word(kinds: dict[str, Any]) -> None:
+    pieces = PieceEncoder(kinds["BPE, Llama style"])(
+        Document("d", ("中", "中", "\u2581"), spacing=("", " ", ""))
+    )
+    owners = list(zip(pieces.texts, list(pieces.word), strict=True))
+    assert owners[0] == ("\u2581", -1)
+    assert owners[-1] == ("\u2581", 2)
+    assert {word for name, word in owners if name != "\u2581"} == {0, 1}
 
 
 def test_a_slow_tokenizer_that_cannot_read_is_refused_in_one_line(tmp_path: Path) -> None:
