@@ -4,6 +4,7 @@ DocumentStream      document -> inputs of the model, counted and hashed     loop
 batches             inputs -> batches of similar length                     batching, prefetch
 ModelAdapter        batch -> forward passes; the words of each as a chunk   model_adapter
 Captured            forward pass -> one tensor per hook point               hooks; found by layers, dry_runs
+Route               forward pass -> rows of one expert                      routes, fused_experts, expert_modules
 HookPoint.read      tensor, chunk -> activations of the words               hook_point, layout
 select              activations -> those that count                         activations, selection, strongest_positions
 LayerTally          selected activations -> preferences and exemplars       layer_tally, words, features

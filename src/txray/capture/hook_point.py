@@ -15,9 +15,10 @@ from torch import Tensor
 from txray.capture.activations import WordGroups, pooled, pooled_at
 from txray.capture.encoding import Indices
 from txray.capture.features import OUTPUT, SUBWORD
-from txray.capture.hooks import Tap
+from txray.capture.hooks import Captured, Tap
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import ForwardChunk
+from txray.capture.routes import RoutedRows
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, ShapeError, UsageError
 
@@ -34,12 +35,16 @@ class ChunkActivations:
         flat: (documents * time, neurons) activations, standardized and signed.
         covered: (n_words,) which words of the chunk lie fully within the layer's output.
         groups: the covered words, as groups of rows of `flat`.
+        not_routed: number of words of which an expert saw no piece; they are not covered either.
+        pieces: (n_pieces,) which pieces of the covered words are in their groups; None for all.
     """
 
     chunk: ForwardChunk
     flat: Tensor
     covered: NDArray[np.bool_]
     groups: WordGroups
+    not_routed: int = 0
+    pieces: NDArray[np.bool_] | None = None
 
     def of_words(self) -> Tensor:
         """Return (n_covered, n_neurons) the activations of the covered words, pooled over their pieces."""
@@ -87,14 +92,67 @@ class HookPoint:
         """Return the number of neurons whose activations are read."""
         return self.heads or self.layout.neurons
 
-    def read(self, output: Tensor, chunk: ForwardChunk) -> ChunkActivations:
+    def take(self, captured: Captured) -> Tensor | RoutedRows:
+        """Return the tensor of the latest forward pass, or the rows of an expert."""
+        return captured.take(self.layer) if self.tap.route is None else captured.take_routed(self.layer)
+
+    def read(self, output: Tensor | RoutedRows, chunk: ForwardChunk) -> ChunkActivations:
         """Return the activations of the words of a chunk.
 
         Raises:
-            CaptureError: the output has an unexpected shape, or complex numbers.
+            CaptureError: the output has an unexpected shape, or complex numbers, or it is unknown which words an
+                expert saw.
         """
+        if isinstance(output, RoutedRows):
+            return self._read_routed(output, chunk)
         flat, steps = self.flat(output, len(chunk.batch), chunk.steps)
         return ChunkActivations(chunk, flat, *self._covered_words(chunk, steps))
+
+    def _read_routed(self, rows: RoutedRows, chunk: ForwardChunk) -> ChunkActivations:
+        """Return the activations of the words of which an expert saw at least one piece, from these pieces alone."""
+        values = self._of_positions(rows, len(chunk.batch), chunk.steps)
+        covered, groups = self._covered_words(chunk, chunk.steps)
+        if rows.ambiguous is not None and np.isin(groups.rows, rows.ambiguous.cpu().numpy()).any():
+            raise CaptureError(
+                f"layer {self.layer!r}: the expert saw some of several positions with equal inputs, so it is unknown "
+                "which; collect smaller batches, or a layer that sees every position"
+            )
+        row_of_position = np.full(rows.total, -1)
+        row_of_position[rows.positions.cpu().numpy()] = np.arange(len(values))
+        row = row_of_position[groups.rows]
+        seen = row >= 0
+        word = np.repeat(np.arange(len(groups)), groups.sizes)
+        sizes = np.bincount(word[seen], minlength=len(groups))
+        routed = sizes > 0
+        covered = covered.copy()
+        covered[covered] = routed
+        starts = np.cumsum(sizes[routed]) - sizes[routed]
+        return ChunkActivations(
+            chunk,
+            values,
+            covered,
+            WordGroups(row[seen], starts, self.pooling),
+            not_routed=int((~routed).sum()),
+            pieces=seen[routed[word]],
+        )
+
+    def _of_positions(self, rows: RoutedRows, documents: int, steps: int) -> Tensor:
+        """Return the (n_routed, neurons) activations of an expert, standardized and signed."""
+        if rows.total != documents * steps:
+            raise CaptureError(
+                f"layer {self.layer!r}: {rows.total} positions were routed to experts, for {documents} inputs of "
+                f"{steps} positions, so its rows cannot be matched to words; choose another layer"
+            )
+        return self._scaled(rows.values)
+
+    def by_position(self, output: Tensor | RoutedRows, documents: int, steps: int) -> tuple[Tensor, int]:
+        """Return activations as `flat` does, those of an expert with zeros at the positions that it did not see."""
+        if not isinstance(output, RoutedRows):
+            return self.flat(output, documents, steps)
+        values = self._of_positions(output, documents, steps)
+        dense = values.new_zeros((output.total, values.shape[1]))
+        dense[output.positions] = values
+        return dense, steps
 
     def flat(self, output: Tensor, documents: int, steps: int) -> tuple[Tensor, int]:
         """Return activations as (documents * time, neurons), standardized and signed, and their time steps.
@@ -113,11 +171,14 @@ class HookPoint:
                 f"layer {self.layer!r}: {error}, for {documents} inputs of {steps} positions: it does not see every "
                 "position of every input, so its rows cannot be matched to words; choose another layer"
             ) from error
-        if arranged.is_complex():
+        return self._scaled(arranged.reshape(-1, self.layout.neurons)), arranged.shape[1]
+
+    def _scaled(self, flat: Tensor) -> Tensor:
+        """Return activations standardized and signed."""
+        if flat.is_complex():
             raise CaptureError(
                 f"layer {self.layer!r}: returns complex numbers, which have no order; choose another layer"
             )
-        flat = arranged.reshape(-1, self.layout.neurons)
         if flat.dtype is torch.bool:
             flat = flat.float()
         if self.heads is not None:
@@ -132,7 +193,7 @@ class HookPoint:
                 flat = flat.abs()
             case "negative":
                 flat = -flat
-        return flat, arranged.shape[1]
+        return flat
 
     def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
         """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
@@ -156,6 +217,7 @@ class HookPoint:
             "call": self.call,
             "calls": self.calls,
             "call_assumed": self.call_assumed,
+            **({} if self.tap.route is None else {"expert": self.tap.route.expert}),
         }
         if self.tap.part is not None:
             settings["part"] = self.tap.part

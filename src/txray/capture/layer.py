@@ -16,7 +16,7 @@ Units = Literal["element", "head"]
 """What a unit of a layer is: an element of its activations, or an attention head."""
 UNITS: tuple[Units, ...] = get_args(Units)
 
-_INPUT, _OUTPUT, _HEAD, _HEADS, _CALL = "input", "output=", "head", "heads=", "call="
+_INPUT, _OUTPUT, _HEAD, _HEADS, _CALL, _EXPERT = "input", "output=", "head", "heads=", "call=", "expert="
 """Options after the name of a layer, separated by colons."""
 
 
@@ -41,10 +41,13 @@ class Layer:
             activation is the norm of its elements.
         heads: number of heads, which implies units="head"; by default that of the axes, the module or the model's
             configuration.
+        expert: for a module that holds the weights of several experts: the number of the expert whose neurons are
+            read, from 0, or `*` for all experts, each as a layer of its own.
 
     Raises:
         UnknownNameError: unknown units.
-        UsageError: an option has a value of the wrong type, or both `input` and `output` are given.
+        UsageError: an option has a value of the wrong type, or `expert`, `input`, `output` and
+            `units` are combined in a way that has no meaning.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Layer:
     output: Part | None = None
     units: Units = "element"
     heads: int | None = None
+    expert: int | Literal["*"] | None = None
 
     def __post_init__(self) -> None:
         if self.call is not None:
@@ -70,6 +74,7 @@ class Layer:
             if self.heads < 1:
                 raise UsageError(f"layer {self.name!r}: heads={self.heads}; pass a number of at least 1")
             object.__setattr__(self, "units", "head")
+        self._check_expert()
 
     def _set_integer(self, option: str, expected: str) -> None:
         value = getattr(self, option)
@@ -94,9 +99,29 @@ class Layer:
                 f"layer {self.name!r}: output={self.output!r}; pass an index from 0, or the name of a part"
             )
 
+    def _check_expert(self) -> None:
+        if self.expert is None:
+            return
+        if self.expert != "*":
+            self._set_integer("expert", "a number from 0, or '*' for all experts")
+        if isinstance(self.expert, int) and self.expert < 0:
+            raise UsageError(
+                f"layer {self.name!r}: expert={self.expert}; pass a number from 0, or '*' for all experts"
+            )
+        for option, given in (
+            ("input=True", self.input),
+            (f"output={self.output!r}", self.output is not None),
+            ("units='head'", self.units == "head"),
+        ):
+            if given:
+                raise UsageError(
+                    f"layer {self.name!r}: expert={self.expert!r} and {option}; choose one: the neurons of an expert "
+                    "are neither an input nor an output of its module"
+                )
+
     @classmethod
     def parse(cls, text: str) -> Layer:
-        """Return the layer described by a text such as `encoder.act:call=1` or `mlp.down_proj:input`.
+        """Return the layer described by a text such as `act:call=1`, `mlp.down_proj:input` or `mlp.experts:expert=3`.
 
         A text with any other option after a colon is taken as the name of a layer.
 
@@ -125,6 +150,8 @@ class Layer:
             options.append(_HEAD if self.heads is None else f"{_HEADS}{self.heads}")
         if self.call is not None:
             options.append(f"{_CALL}{self.call}")
+        if self.expert is not None:
+            options.append(f"{_EXPERT}{self.expert}")
         return ":".join((self.name, *options))
 
     @property
@@ -143,6 +170,9 @@ def _setting(option: str) -> tuple[str, Any] | None:
         return "heads", int(option.removeprefix(_HEADS))
     if option.startswith(_CALL) and option.removeprefix(_CALL).removeprefix("-").isdecimal():
         return "call", int(option.removeprefix(_CALL))
+    expert = option.removeprefix(_EXPERT)
+    if option.startswith(_EXPERT) and (expert == "*" or expert.isdecimal()):
+        return "expert", "*" if expert == "*" else int(expert)
     if option.startswith(_OUTPUT) and option != _OUTPUT:
         return "output", option.removeprefix(_OUTPUT)
     return None

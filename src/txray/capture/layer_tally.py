@@ -33,6 +33,7 @@ NOT_POSITIVE = "no positive activation"
 NOT_ABOVE = "no activation above the threshold"
 NOT_STRONGEST = "not the strongest position of any neuron"
 OUTSIDE = "outside the layer's output"
+NOT_ROUTED = "not routed to this expert"
 
 
 class LayerTally:
@@ -68,7 +69,8 @@ class LayerTally:
         ids = self._count_features(words)
         if not covered.all():
             words = words.where(covered)
-            self.skipped[OUTSIDE] += int((~covered).sum())
+            outside = int((~covered).sum()) - activations.not_routed
+            self.skipped += Counter({OUTSIDE: outside, NOT_ROUTED: activations.not_routed})
             ids = {feature_type: feature_id[covered] for feature_type, feature_id in ids.items()}
         if not is_finite(activations.flat):
             self._require_finite(activations, words)
@@ -154,13 +156,13 @@ class LayerTally:
         # Sums, because the maximum of a word can be finite while its other activations are not.
         words.require_finite(layer, row_sums(activations.of_words()), np.arange(len(words)))
         if SUBWORD in self._tallies:
-            _, word_of_piece = words.pieces()
+            _, word_of_piece = words.pieces(activations.pieces)
             words.require_finite(layer, row_sums(activations.flat[activations.groups.rows]), word_of_piece)
 
     def _update_pieces(self, activations: ChunkActivations, words: ChunkWords) -> None:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
-        names, word_of_piece = words.pieces()
+        names, word_of_piece = words.pieces(activations.pieces)
         selected = select(activations.flat, activations.groups.pieces(), self.hook_point.selection)
         _add(tally, words.fold[word_of_piece], tally.feature_ids(names), selected)
 

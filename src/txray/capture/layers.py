@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 from txray.capture.compiled import require_observable
 from txray.capture.dry_runs import DryRuns, Reading, fills_windows, runs_in_text_order
+from txray.capture.expert_layers import (
+    hook_point_in_expert,
+    hook_point_of_expert,
+    require_readable_experts,
+    single_layers,
+)
+from txray.capture.expert_modules import module_expert
+from txray.capture.fused_experts import Experts, experts_in
 from txray.capture.heads import n_heads
 from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import VERBS, Part, Side, Tap, layer_names, matching_layers, modules_by_name
@@ -34,6 +42,8 @@ class LayerShape:
         layout: layout of the output; None if it has no activations per position.
         calls: number of its calls under this name in a forward pass.
         aliases: other names of the same module.
+        experts: the experts whose weights the module holds; None if it holds none.
+        routed: whether the layer is part of an expert and sees only some positions.
     """
 
     name: str
@@ -42,6 +52,13 @@ class LayerShape:
     layout: Layout | None
     calls: int = 1
     aliases: tuple[str, ...] = ()
+    experts: Experts | None = None
+    routed: bool = False
+
+    @property
+    def neurons(self) -> int | None:
+        """Return the number of neurons; None if the layer has no activations per position."""
+        return self.shape[-1] if self.routed else None if self.layout is None else self.layout.neurons
 
 
 def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "**") -> list[LayerShape]:
@@ -62,18 +79,28 @@ def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "
     ran = set(runs.first.ran) & set(runs.second.ran)
     for name in runs.first.distinct([name for name in names if name in ran]):
         calls = runs.first.calls(name)
-        if len(runs.second.calls(name)) != len(calls):
+        routed = module_expert(adapter, runs, name, "output") is not None
+        if len(runs.second.calls(name)) != len(calls) and not routed:
             continue  # the number of calls depends on the text
         tensors = runs.shapes(Reading(name, number=calls[-1].number))
         if tensors is None:
             continue
         try:
-            layout: Layout | None = layout_of(name, *tensors)
+            layout: Layout | None = None if routed else layout_of(name, *tensors)
         except CaptureError:
             layout = None
         aliases = tuple(runs.first.aliases(name))
         shapes.append(
-            LayerShape(name, type(modules[name]).__name__, tensors[0].shape, layout, len(calls), aliases)
+            LayerShape(
+                name,
+                type(modules[name]).__name__,
+                tensors[0].shape,
+                layout,
+                len(calls),
+                aliases,
+                experts_in(modules[name]),
+                routed,
+            )
         )
     return shapes
 
@@ -83,9 +110,10 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
 
     Raises:
         UnknownNameError: unknown layer, layout or part of an output.
-        UsageError: a layer occurs twice, or a call does not exist.
+        UsageError: a layer occurs twice, or a call or an expert does not exist.
         CaptureError: a layer does not run, does not run equally often for every input, has no activations per
-            position, has more steps than the input without a `lag`, or is TorchScript.
+            position, has more steps than the input without a `lag`, or is TorchScript; or the neurons of experts
+            cannot be computed from the weights of their module.
     """
     modules = modules_by_name(adapter.module)
     names = names_of_layers(adapter.module, layers)
@@ -94,13 +122,15 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
         require_observable(modules, name, adapter.module)
     parts = dict.fromkeys(layer.output for layer in names if layer.output is not None)
     runs = DryRuns.of(adapter, watched, tuple(parts))
-    layer_of_tensor: dict[tuple[nn.Module, int | None, Side, Part | None, bool], Layer] = {}
+    require_readable_experts(adapter, modules, names)
+    layer_of_tensor: dict[tuple[nn.Module, int | None, Side, Part | None, bool, int | str | None], Layer] = {}
     hook_points = []
     for layer, matched in names.items():
-        for name in runs.first.distinct(matched):
-            hook_point = _hook_point_of(adapter, runs, replace(layer, name=name), selection)
+        for single in single_layers(modules, layer, _distinct(adapter, runs, layer, matched)):
+            hook_point = _hook_point_of(adapter, runs, single, selection)
             tap = hook_point.tap
-            key = (modules[name], tap.number, tap.side, tap.part, hook_point.heads is not None)
+            expert = None if tap.route is None else tap.route.expert
+            key = (modules[single.name], tap.number, tap.side, tap.part, hook_point.heads is not None, expert)
             if key in layer_of_tensor:
                 raise UsageError(
                     f"collect: layer {hook_point.layer!r} is selected twice, by {layer_of_tensor[key].label!r} and "
@@ -109,6 +139,14 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
             layer_of_tensor[key] = layer
             hook_points.append(hook_point)
     return hook_points
+
+
+def _distinct(adapter: ModelAdapter, runs: DryRuns, layer: Layer, names: Sequence[str]) -> Iterator[str]:
+    """Yield the names of different calls, and those in experts, even if no position was routed there."""
+    distinct = set(runs.first.distinct(names))
+    for name in names:
+        if name in distinct or module_expert(adapter, runs, name, layer.side) is not None:
+            yield name
 
 
 def warn_of_reading(hook_points: Iterable[HookPoint]) -> None:
@@ -134,10 +172,16 @@ def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]
 
 
 def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
-    """Return the hook point of one module."""
+    """Return the hook point of one module, or of one expert."""
     name = layer.name
+    if layer.expert is None and layer.call is None and layer.output is None and layer.units != "head":
+        expert = module_expert(adapter, runs, name, layer.side)
+        if expert is not None:
+            return hook_point_in_expert(adapter, runs, layer, selection, expert)
     stacked = layer.call is None and runs.one_call_per_position(name)
     call, calls = (0, 1) if stacked else _call(runs, layer)
+    if layer.expert is not None:
+        return hook_point_of_expert(adapter, runs, layer, selection, call, calls)
     label = replace(layer, call=None if layer.call is None else call).label
     number = None if stacked else runs.first.calls(name)[call].number
     reading = Reading(name, layer.side, layer.output, number)

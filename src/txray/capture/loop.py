@@ -120,7 +120,7 @@ def run(
             if number > done:
                 for chunk in adapter.chunks(batch):
                     for consumer in consumers:
-                        output = captured.take(consumer.hook_point.layer)
+                        output = consumer.hook_point.take(captured)
                         if len(chunk.row):
                             consumer.update(consumer.hook_point.read(output, chunk))
                 if checkpoint is not None:
