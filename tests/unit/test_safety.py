@@ -106,7 +106,7 @@ def test_code_that_comes_with_models_is_refused_wherever_one_is_loaded() -> None
         (SOURCE / "models" / name).read_text(encoding="utf-8") for name in ("huggingface.py", "pieces.py")
     ]
     n = sum(source.count("trust_remote_code=False") for source in loaders)
-    assert n >= 4
+    assert n >= 3
     for unsafe in ("**{}", "trust_remote_code=True"):
         assert (
             sum(len(trusting(source.replace("trust_remote_code=False", unsafe))) for source in loaders) == n

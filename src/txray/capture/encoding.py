@@ -15,6 +15,7 @@ from txray.preferences import document_key
 
 UNKNOWN_WORD = "unknown to the tokenizer"
 LONG_WORD = "longer than the model can read"
+SHARED_PIECE = "shares its piece with another word"
 
 Indices = NDArray[np.int64]
 
@@ -30,6 +31,7 @@ class EncodedDocument:
         forms: (n_words,) the words as features: lower-cased, as the model sees them.
         readable: number of words that the model reads, in all inputs of the document together.
         skipped: number of words that it does not read, by reason.
+        read_as: how the text was read, see `Pieces`.
     """
 
     document: Document
@@ -38,6 +40,7 @@ class EncodedDocument:
     forms: Sequence[str]
     readable: int
     skipped: Counter[str] = field(default_factory=Counter)
+    read_as: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +85,10 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Encode
         pieces: pieces of its words.
         model: provides prefix, suffix, maximum length and overlap.
     """
-    encoded, words, bounds = _readable(document, pieces, model.max_pieces)
+    encoded, words, bounds, reach = _readable(document, pieces, model.max_pieces)
     model_inputs = []
-    for first, last, counted in _spans(bounds, model.max_pieces, model.overlap):
-        begin, end = int(bounds[first, 0]), int(bounds[last, 1])
+    for first, last, counted in _spans(reach, model.max_pieces, model.overlap):
+        begin, end = int(reach[first, 0]), int(reach[last, 1])
         starts, steps = _piece_positions(bounds[counted], len(model.prefix) - begin)
         model_inputs.append(
             ModelInput(
@@ -104,25 +107,40 @@ def inputs(document: Document, pieces: Pieces, model: TextModel) -> tuple[Encode
 
 def _readable(
     document: Document, pieces: Pieces, max_pieces: int | None
-) -> tuple[EncodedDocument, Indices, Indices]:
-    """Return the encoded document, its readable words, and (n, 2) begin and end of the pieces of each word."""
+) -> tuple[EncodedDocument, Indices, Indices, Indices]:
+    """Return the encoded document, its readable words, and (n, 2) begin and end of the pieces of each word.
+
+    The last result is the same with the pieces before each word that belong to no word: all that an input must hold.
+    """
     word_of_piece = np.asarray(pieces.word, dtype=np.int64)
-    first = np.flatnonzero(np.diff(word_of_piece, prepend=-1))
-    bounds = np.stack((first, np.append(first[1:], len(word_of_piece))[: len(first)]), axis=1)
-    words = word_of_piece[first]
+    positions = np.flatnonzero(word_of_piece >= 0)
+    first = np.flatnonzero(np.diff(word_of_piece[positions], prepend=-1))
+    ends = positions[np.append(first[1:], len(positions))[: len(first)] - 1] + 1
+    bounds = np.stack((positions[first], ends), axis=1)
+    words = word_of_piece[positions[first]]
+    reach = np.stack((np.append(0, ends)[: len(ends)], ends), axis=1)
+    reach[-1:, 1] = len(word_of_piece)
     skipped: Counter[str] = Counter()
-    if len(words) < len(document.words):
-        skipped[UNKNOWN_WORD] = len(document.words) - len(words)
+    if pieces.shared:
+        skipped[SHARED_PIECE] = pieces.shared
+    if len(words) + pieces.shared < len(document.words):
+        skipped[UNKNOWN_WORD] = len(document.words) - len(words) - pieces.shared
     if max_pieces is not None:
         fits = bounds[:, 1] - bounds[:, 0] <= max_pieces
         if not fits.all():
             skipped[LONG_WORD] = int((~fits).sum())
-            words, bounds = words[fits], bounds[fits]
+            words, bounds, reach = words[fits], bounds[fits], reach[fits]
+        # More than an input can hold, such as a thousand blank lines before a word, is cut away from the word.
+        reach[:, 0] = np.maximum(reach[:, 0], bounds[:, 1] - max_pieces)
+        reach[:, 1] = np.minimum(reach[:, 1], reach[:, 0] + max_pieces)
     forms = [word.lower() for word in document.words]
     return (
-        EncodedDocument(document, document_key(document.id), document.fold_key, forms, len(words), skipped),
+        EncodedDocument(
+            document, document_key(document.id), document.fold_key, forms, len(words), skipped, pieces.read_as
+        ),
         words,
         bounds,
+        reach,
     )
 
 

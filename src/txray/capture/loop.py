@@ -40,6 +40,7 @@ class DocumentStream:
         documents: hashes of the texts and groups.
         n_documents, n_words, n_unknown: counts so far; unknown words are those that the model sees as `<unk>`.
         unread: number of words that the model does not read, by reason.
+        read_as: number of documents by how their text was read, see `Pieces`; empty for models that read words.
     """
 
     def __init__(self, corpus: Corpus, adapter: ModelAdapter, *, tagged: bool) -> None:
@@ -50,6 +51,7 @@ class DocumentStream:
         self.n_words = 0
         self.n_unknown = 0
         self.unread: Counter[str] = Counter()
+        self.read_as: Counter[str] = Counter()
         self._tagged = tagged
         self._digest = 0
         self._corpus = corpus
@@ -67,6 +69,8 @@ class DocumentStream:
             self.n_words += len(document.words)
             self.n_unknown += encoded.forms.count(UNKNOWN)
             self.unread += encoded.skipped
+            if encoded.read_as:
+                self.read_as[encoded.read_as] += 1
             if self._tagged and "pos" in document.annotations:
                 self.tags.update(zip(encoded.forms, document.annotations["pos"], strict=True))
             # A sum does not depend on the order of the documents.

@@ -229,11 +229,13 @@ class TextModelAdapter:
         options = {option.name: getattr(self.model, option.name) for option in fields(self.model)}
         for name in ("module", "name", "task", "classes"):
             del options[name]
+        if self.model.encodes == "words":
+            del options["encodes"]
         return derived(computation_fingerprint(self.module), identity_of(options))
 
     def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
         """Return the pieces of the document, cut into inputs that the model can read."""
-        return inputs(document, self.model.pieces(document.words), self.model)
+        return inputs(document, self.model.pieces(document), self.model)
 
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model over the whole batch and yield it as one chunk."""

@@ -195,6 +195,7 @@ class Collection:
         manifest = {
             "model": {"type": self._adapter.name, "fingerprint": self._fingerprint},
             "reading": self._adapter.settings,
+            **({"text": dict(sorted(stream.read_as.items()))} if stream.read_as else {}),
             "corpus": corpus_entry,
             "exemplars": self.request.exemplars,
             "words": stream.n_words,

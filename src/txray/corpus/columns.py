@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -28,6 +28,7 @@ class ColumnOptions(TypedDict, total=False):
 
 _WORDS = ("words", "tokens")
 _TEXT = "text"
+_SPACING = "spacing"
 _LABEL = "label"
 
 
@@ -73,6 +74,7 @@ class ColumnMapping:
         group: groups of documents that depend on each other, if any.
         annotations: name -> column with a list of values.
         tokenized, html: how the running text is split, see `txray.corpus.splitting.TextSplitter`.
+        spacing: column with the white space before each word, if any.
     """
 
     text: str | None
@@ -83,11 +85,20 @@ class ColumnMapping:
     annotations: Mapping[str, str]
     tokenized: bool = False
     html: bool = False
+    spacing: str | None = None
 
     @property
     def columns(self) -> list[str]:
         """All columns that are read, each once."""
-        named = (self.text, self.words, self.id, self.label, self.group, *self.annotations.values())
+        named = (
+            self.text,
+            self.words,
+            self.id,
+            self.label,
+            self.group,
+            self.spacing,
+            *self.annotations.values(),
+        )
         return list(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -111,7 +122,8 @@ def column_mapping(
         fields: column -> type of its values.
         text: column with running text.
         words: column with lists of words; if `text` is not given either, the first of the columns `words`, `tokens`
-            and (running text) `text` that exists.
+            and (running text) `text` that exists. A column `spacing` beside it holds the white space before each word,
+            unless `annotations` names it.
         id: column with unique ids (not checked); by default the number of the row.
         label: column with the label of the document; by default `label`, if it exists; False for none.
         group: column with the group of the document; by default no document has one.
@@ -164,13 +176,22 @@ def column_mapping(
                 )
     if annotations is None and words is None:
         annotations = ()
-    column_of_annotation = _annotations(location, fields, annotations, {words, id, label, group})
+    used = {words, id, label, group}
+    spacing = None
+    if words is not None and _SPACING not in (*used, *_requested(annotations)):
+        spacing = _SPACING if fields.get(_SPACING) == Field(True, "text") else None
+    column_of_annotation = _annotations(location, fields, annotations, {*used, spacing})
     if column_of_annotation and words is None:
         raise UsageError(
             f"{location}: annotations need one value per word, and text={text!r} has no words yet; name a column of "
             "words with words=..."
         )
-    return ColumnMapping(text, words, id, label, group, column_of_annotation, tokenized, html)
+    return ColumnMapping(text, words, id, label, group, column_of_annotation, tokenized, html, spacing)
+
+
+def _requested(annotations: Annotations) -> Collection[str]:
+    """Return the columns that are named as annotations."""
+    return annotations.values() if isinstance(annotations, Mapping) else annotations or ()
 
 
 def _annotations(

@@ -353,7 +353,7 @@ def _grouped(build: LazyDocument, function: GroupFunction) -> Document:
 
 def document_digest(document: Document) -> bytes:
     """Return a 32-byte hash of everything that a document holds."""
-    parts = (
+    parts: tuple[object, ...] = (
         document.id,
         document.words,
         sorted((name, tuple(values)) for name, values in document.annotations.items()),
@@ -362,6 +362,8 @@ def document_digest(document: Document) -> bytes:
         document.group,
         document.cut_from,
     )
+    if document.spacing is not None:
+        parts = (*parts, document.spacing)
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
 
 

@@ -42,7 +42,8 @@ def from_dataset(
         dataset: `datasets.Dataset` or `datasets.IterableDataset`, which must yield the same rows in every pass.
         text: column with running text, which is tokenised; or
         words: column with lists of words, none empty. By default the first of the columns `words`, `tokens` and
-            (running text) `text` that exists.
+            (running text) `text` that exists. A column `spacing` beside words, lists of text, holds the white space
+            before each word, unless `annotations` names it.
         id: column with ids, strings or whole numbers, unique (not checked); by default the name and the number of the
             row, from 0, such as `imdb/test/000007`.
         label: column with the label of the document: text, numbers (whole ones are written without a fraction), truth

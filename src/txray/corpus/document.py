@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from txray.errors import CorpusError
 from txray.text import is_text
@@ -14,6 +18,10 @@ from txray.text import is_text
 RESERVED_NAMES = ("token", "subword", "output", "label")
 """Feature types that are not annotations; an annotation of such a name would be hidden."""
 
+SPACES = r"\s\x00-\x1f\x7f-\x9f"
+"""Characters between words, for regular expressions: white space and control characters."""
+
+_SPACING = re.compile(f"[{SPACES}]*")
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _NO_ANNOTATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
@@ -31,10 +39,12 @@ class Document:
         group: documents of one group, such as chapters of a book, always share a fold; None for a document that
             depends on no other.
         cut_from: hash of the words of the document of which this is the beginning; None for a whole document.
+        spacing: (n_words,) the white space before each word as written, empty where a word follows directly; None if
+            the source does not tell it.
 
     Raises:
-        CorpusError: no words, an annotation of another length than the words, an empty group, sentence starts that do
-            not ascend from 0, or half of a surrogate pair.
+        CorpusError: no words, an annotation or spacing of another length than the words, spacing that is not white
+            space, an empty group, sentence starts that do not ascend from 0, or half of a surrogate pair.
 
     Example:
         >>> document = Document("note-1", ("A", "quiet", "film"), annotations={"pos": ("DT", "JJ", "NN")})
@@ -47,6 +57,7 @@ class Document:
     sentence_starts: tuple[int, ...] = (0,)
     group: str | None = None
     cut_from: int | None = None
+    spacing: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.words:
@@ -57,6 +68,8 @@ class Document:
                     f"document {self.id!r}: annotation {name!r} has {len(values)} values for "
                     f"{len(self.words)} words; give one value per word"
                 )
+        if self.spacing is not None:
+            self._require_spaces(self.spacing)
         if self.group == "":
             raise CorpusError(f"document {self.id!r}: group '' is empty; name the group, or give None")
         self._require_texts()
@@ -66,6 +79,19 @@ class Document:
             raise CorpusError(
                 f"document {self.id!r}: sentence_starts {starts[:3]}... must begin with 0, ascend, and stay "
                 f"below {len(self.words)}, the number of words"
+            )
+
+    def _require_spaces(self, spacing: tuple[str, ...]) -> None:
+        if len(spacing) != len(self.words):
+            raise CorpusError(
+                f"document {self.id!r}: spacing has {len(spacing)} values for {len(self.words)} words; give the "
+                "white space before each word, or None"
+            )
+        if _SPACING.fullmatch("".join(spacing)) is None:
+            position, value = next(pair for pair in enumerate(spacing) if not _SPACING.fullmatch(pair[1]))
+            raise CorpusError(
+                f"document {self.id!r}: spacing {value[:40]!r} before word {position} is not white space; give the "
+                "white space before each word, or None"
             )
 
     def _require_texts(self) -> None:
@@ -93,6 +119,30 @@ class Document:
             return _hashed(self.group.encode(), b"group")
         return words_key(self.words) if self.cut_from is None else self.cut_from
 
+    @property
+    def text(self) -> str:
+        """Return the text up to its last word: as written, or the words joined by spaces if `spacing` is None."""
+        if self.spacing is None:
+            return " ".join(self.words)
+        return "".join(chain.from_iterable(zip(self.spacing, self.words, strict=True)))
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Return (n_words, 2) where each word begins and ends in `text`, in characters.
+
+        >>> document = Document("d", ("It", "'s", "late"), spacing=("", "", "  "))
+        >>> document.text, document.offsets.tolist()
+        ("It's  late", [[0, 2], [2, 4], [6, 10]])
+        """
+        n = len(self.words)
+        sizes = np.fromiter(map(len, self.words), np.int64, n)
+        if self.spacing is None:
+            spaces = (np.arange(n) > 0).astype(np.int64)
+        else:
+            spaces = np.fromiter(map(len, self.spacing), np.int64, n)
+        ends = np.cumsum(spaces + sizes)
+        return np.stack((ends - sizes, ends), axis=1)
+
     def sentences(self) -> list[tuple[str, ...]]:
         """Return the words of each sentence."""
         ends = (*self.sentence_starts[1:], len(self.words))
@@ -110,6 +160,7 @@ class Document:
             sentence_starts=tuple(start for start in self.sentence_starts if start < words),
             group=self.group,
             cut_from=words_key(self.words) if self.cut_from is None else self.cut_from,
+            spacing=None if self.spacing is None else self.spacing[:words],
         )
 
 

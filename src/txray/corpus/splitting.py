@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html as entities
 import re
+from itertools import pairwise
 
-from txray.corpus.tokenize import Tokenizer, Tokens, has_words, sentence_starts, tokenizer_name
+from txray.corpus.tokenize import Tokenizer, Tokens, has_words, runs, sentence_starts, tokenizer_name
 from txray.errors import UsageError
 
+_SPACES = re.compile(r"(\s+)")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -51,10 +53,12 @@ class TextSplitter:
 
 def _split_at_spaces(text: str) -> Tokens:
     """Return the words of a text that is already split; each line begins a sentence."""
-    words: list[str] = []
-    starts: list[int] = []
-    for line in text.split("\n"):
-        if words_of_line := line.split():
-            starts.extend(len(words) + start for start in sentence_starts(words_of_line))
-            words.extend(words_of_line)
-    return Tokens(tuple(words), tuple(starts))
+    pairs = list(runs(text, _SPACES))
+    spacing, words = tuple(gap for gap, _ in pairs), tuple(word for _, word in pairs)
+    lines = [position for position, gap in enumerate(spacing) if position == 0 or "\n" in gap]
+    starts = [
+        start + position
+        for start, end in pairwise([*lines, len(words)])
+        for position in sentence_starts(words[start:end])
+    ]
+    return Tokens(words, tuple(starts), spacing)

@@ -78,6 +78,7 @@ class _Entry:
         text: running text, or its words; None if there is none.
         group: None if the document depends on no other.
         annotations: of each word, by name.
+        spacing: white space before each of the words; None if it is not known, or of running text.
     """
 
     location: str
@@ -86,16 +87,18 @@ class _Entry:
     label: str | None
     group: str | None
     annotations: Mapping[str, tuple[str, ...]]
+    spacing: tuple[str, ...] | None = None
 
     @property
     def content(self) -> tuple[object, ...]:
         """Everything that decides the document."""
-        return self.id, self.text, self.label, self.group, sorted(self.annotations.items())
+        spacing = () if self.spacing is None else (self.spacing,)
+        return self.id, self.text, self.label, self.group, sorted(self.annotations.items()), *spacing
 
 
 def _document(entry: _Entry, split: TextSplitter) -> Document:
     text = entry.text or ()
-    tokens = split(text) if isinstance(text, str) else Tokens(text, sentence_starts(text))
+    tokens = split(text) if isinstance(text, str) else Tokens(text, sentence_starts(text), entry.spacing)
     try:
         return Document(
             id=entry.id,
@@ -104,6 +107,7 @@ def _document(entry: _Entry, split: TextSplitter) -> Document:
             labels={} if entry.label is None else {"label": entry.label},
             sentence_starts=tokens.sentence_starts,
             group=entry.group,
+            spacing=tokens.spacing,
         )
     except CorpusError as error:
         raise CorpusError(f"{entry.location}: {error}") from error
@@ -135,6 +139,7 @@ def _entry(table: TableSource, mapping: ColumnMapping, number: int, row: Mapping
             name: _annotation(column, row.get(column), table.fields)
             for name, column in mapping.annotations.items()
         },
+        spacing=None if mapping.spacing is None else _strings(mapping.spacing, row),
     )
 
 
@@ -149,18 +154,21 @@ def _text(mapping: ColumnMapping, row: Mapping[str, object]) -> str | tuple[str,
             )
         return value
     assert mapping.words is not None
-    values = _list(mapping.words, row.get(mapping.words))
+    words = _strings(mapping.words, row)
+    if words is not None and "" in words:
+        raise BadValueError(
+            f"{mapping.words!r}: word {words.index('')} is empty; leave it out, and its annotations"
+        )
+    return words
+
+
+def _strings(column: str, row: Mapping[str, object]) -> tuple[str, ...] | None:
+    values = _list(column, row.get(column))
     if values is None:
         return None
-    for position, word in enumerate(values):
-        if not isinstance(word, str):
-            raise BadValueError(
-                f"{mapping.words!r} holds {short(word)} at position {position}; give strings only"
-            )
-        if not word:
-            raise BadValueError(
-                f"{mapping.words!r}: word {position} is empty; leave it out, and its annotations"
-            )
+    for position, value in enumerate(values):
+        if not isinstance(value, str):
+            raise BadValueError(f"{column!r} holds {short(value)} at position {position}; give strings only")
     return tuple(map(str, values))
 
 

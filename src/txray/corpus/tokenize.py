@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+from txray.corpus.document import SPACES
 from txray.corpus.english import split_run
 
 _END_MARKS = frozenset(".?!")
@@ -14,15 +17,23 @@ _CLOSERS = frozenset((")", "]", "''", "”", "’", "»", ".", "?", "!"))
 _QUOTES = frozenset(("''", "”", "’", "»", '"', "'"))
 _CLOSERS_IN_RUN = _CLOSERS | _QUOTES  # without a space before it, a straight quote closes
 _GO_ON = frozenset(",;:")
+_GAP = re.compile(f"([{SPACES}]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_REMEMBERED_RUN = 100  # characters; longer runs are rarely repeated
 
 
 class Tokens(NamedTuple):
-    """The words of a text, and the positions at which a sentence starts: empty, or ascending from 0."""
+    """The words of a text.
+
+    Attributes:
+        words: (n_words,) as written.
+        sentence_starts: positions at which a sentence starts: empty, or ascending from 0.
+        spacing: (n_words,) white space and control characters before each word; None if they are not known.
+    """
 
     words: tuple[str, ...]
     sentence_starts: tuple[int, ...]
+    spacing: tuple[str, ...] | None = None
 
 
 def sentence_starts(words: Sequence[str]) -> tuple[int, ...]:
@@ -55,12 +66,17 @@ class _Run(NamedTuple):
         ends: `.` if the run ends a sentence, `…` if it does so unless a small letter follows, an empty string if not;
             None if it consists of closing marks or an emoticon, so that it ends as the run before it.
         begins: `)` if the run continues what the run before it ended, `a` if it begins with a small letter, else empty.
+        gaps: (n_words,) white space before each word, if a space is before the run.
     """
 
     words: tuple[str, ...]
     starts: tuple[int, ...]
     ends: str | None
     begins: str
+    gaps: tuple[str, ...]
+
+
+_gaps_of = attrgetter("gaps")
 
 
 class Tokenizer:
@@ -90,11 +106,19 @@ class Tokenizer:
         """Return the words of `text`; none if it holds only spaces."""
         words: list[str] = []
         starts: list[int] = []
+        text_runs: list[_Run] = []
+        other_gaps: list[tuple[int, str]] = []  # where not a space is before a run
         remembered = self._remembered
-        for line in text.splitlines():
-            first, ends = True, "."
-            for characters in _CONTROL.sub(" ", line).split():
-                run = remembered.get(characters) or self._split(characters)
+        gap = ""  # before the line: the ends of the lines above, and blank lines
+        for line in text.splitlines(keepends=True):
+            plain = _CONTROL.sub(" ", line)
+            characters = plain.split()
+            if not characters:
+                gap += line
+                continue
+            first, ends, n_before = True, ".", len(words)
+            line_runs = [remembered.get(run) or self._split(run) for run in characters]
+            for run in line_runs:
                 if first or (ends and run.begins != ")" and (ends == "." or run.begins != "a")):
                     starts.append(len(words))
                     first, ends = False, ""
@@ -103,7 +127,21 @@ class Tokenizer:
                 if run.ends is not None:
                     ends = run.ends
                 words += run.words
-        return Tokens(tuple(words), tuple(starts))
+            text_runs += line_runs
+            joined = " ".join(characters)
+            if line.startswith(joined):  # single spaces, as nearly always
+                other_gaps.append((n_before, gap))
+                gap = line[len(joined) :]
+                continue
+            for run, (between, _) in zip(line_runs, runs(line, _GAP), strict=True):
+                other_gaps.append((n_before, gap + between))
+                n_before += len(run.words)
+                gap = ""
+            gap = line[len(plain.rstrip()) :]
+        spacing = list(chain.from_iterable(map(_gaps_of, text_runs)))
+        for position, gap in other_gaps:
+            spacing[position] = gap
+        return Tokens(tuple(words), tuple(starts), tuple(spacing))
 
     def _split(self, characters: str) -> _Run:
         """Split a run that is not remembered, and remember it unless it is long."""
@@ -122,7 +160,7 @@ def has_words(text: str, *, spaces_only: bool = False) -> bool:
         text: as it would be tokenised.
         spaces_only: it would be split at spaces instead, so that control characters are words unless they are spaces.
     """
-    return bool(text.strip()) and (spaces_only or not _CONTROL.sub(" ", text).isspace())
+    return bool(text.strip()) and (spaces_only or _GAP.fullmatch(text) is None)
 
 
 def tokenizer_name() -> str:
@@ -148,4 +186,21 @@ def _split(characters: str) -> _Run:
             ends = ""
     first = words[0][0]
     begins = ")" if first in _CLOSERS or first in _GO_ON else "a" if first.islower() else ""
-    return _Run(words, tuple(starts), ends, begins)
+    return _Run(words, tuple(starts), ends, begins, (" ", *("" for _ in words[1:])))
+
+
+def runs(text: str, gap: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """Return pairs of a gap, empty if the text begins without one, and the run of characters after it.
+
+    Args:
+        text: any text.
+        gap: pattern of what separates runs, in one group.
+    """
+    parts = gap.split(text)  # a run, a gap, a run, ...; the first and the last run may be empty
+    if not parts[-1]:
+        del parts[-2:]
+    if parts and parts[0]:
+        parts.insert(0, "")
+    elif parts:
+        del parts[0]
+    return zip(parts[::2], parts[1::2], strict=True)

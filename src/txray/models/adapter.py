@@ -20,7 +20,7 @@ from txray.models.base_model import (
     pretrained_in,
     unwrapped,
 )
-from txray.models.pieces import PieceEncoder, require_fast, special_ids, taking_words
+from txray.models.pieces import PieceEncoder, require_pieces, special_ids
 from txray.models.text_model import Pooling, Task, TextModel
 
 _LONGEST_WINDOW = 1_024
@@ -53,12 +53,12 @@ def from_transformers(
 
     Args:
         module: a `PreTrainedModel`, or a module that wraps one; its mode (training or evaluation) is not changed.
-        tokenizer: a fast tokenizer.
+        tokenizer: its tokenizer, fast if possible; see the page on models for others.
         window, overlap, pooling: see `hugging_face`.
         task, classes: see `TextModel`; not needed for collection.
 
     Raises:
-        UsageError: there is no model of transformers, the tokenizer is not a fast one, or `window` is more than the
+        UsageError: there is no model of transformers, the tokenizer cannot be used, or `window` is more than the
             model can read.
         SnapshotError: the tokenizer knows no words.
     """
@@ -70,8 +70,7 @@ def from_transformers(
             "txray.TextModel"
         )
     name = pretrained.config.name_or_path or type(pretrained).__name__
-    require_fast(tokenizer, name)
-    tokenizer = taking_words(tokenizer)
+    require_pieces(tokenizer, name)
     prefix, suffix = special_ids(tokenizer)
     max_length = _max_length(module, tokenizer)
     if window is not None and max_length is not None and window > max_length:
@@ -83,6 +82,7 @@ def from_transformers(
     return TextModel(
         module=module,
         encode=encode,
+        encodes="document",
         forward=call,
         prefix=prefix,
         # The decoder lags by one position, so the last piece needs a position after it.

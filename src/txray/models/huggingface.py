@@ -13,7 +13,7 @@ import torch
 from txray._optional import import_extra
 from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.models.adapter import from_transformers
-from txray.models.pieces import require_fast
+from txray.models.pieces import require_pieces
 from txray.models.text_model import Pooling, Task, TextModel
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def hugging_face(
     head: bool | Literal["saved"] = False,
     classes: Sequence[str] | None = None,
 ) -> TextModel:
-    """Load a Hugging Face model and its fast tokenizer for `txray.collect`, with or without its head.
+    """Load a Hugging Face model and its tokenizer for `txray.collect`, with or without its head.
 
     Encoders, decoders and encoder-decoders are supported; the latter read the document on both sides, the decoder after
     its start symbol as in training. Weights are read from safetensors only, in their saved precision, and code that
@@ -53,7 +53,7 @@ def hugging_face(
             classifies; those of the configuration by default.
 
     Raises:
-        UsageError: transformers is not installed, there is no fast tokenizer, or no head that can be scored.
+        UsageError: transformers is not installed, the tokenizer cannot be used, or there is no head that can be scored.
         SnapshotError: there is no such model, or it cannot be read.
     """
     transformers = import_extra("Hugging Face models need", "hf", "transformers")
@@ -85,7 +85,7 @@ def hugging_face(
             f"{name}: lacks {len(missing)} of {len(module.state_dict())} weights, such as {missing[0]}, which would be "
             f"random; use a complete model.safetensors that matches {CONFIG}{whole}"
         )
-    require_fast(tokenizer, name)
+    require_pieces(tokenizer, name)
     names = _classes(config, name, classes) if task == "classification" else ()
     return from_transformers(
         module.eval(), tokenizer, window=window, overlap=overlap, pooling=pooling, task=task, classes=names

@@ -8,8 +8,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
 
 Pooling = Literal["max", "mean", "first", "last"]
@@ -20,6 +22,10 @@ Task = Literal["none", "classification", "next-word"]
 """What the forward pass of a model returns."""
 TASKS: tuple[Task, ...] = get_args(Task)
 
+Encodes = Literal["words", "document"]
+"""What the function that encodes a document receives."""
+ENCODES: tuple[Encodes, ...] = get_args(Encodes)
+
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
@@ -27,17 +33,23 @@ class Pieces:
 
     Attributes:
         ids: (n_pieces,) input ids, without special ones.
-        word: (n_pieces,) index of each piece's word, never decreasing. A word may have several pieces. A word that the
-            tokenizer does not know has none, and is counted as skipped.
+        word: (n_pieces,) index of each piece's word, never decreasing, or -1 for a piece that the model reads and that
+            belongs to no word, such as white space. A word may have several pieces. A word that the tokenizer does not
+            know has none, and is counted as skipped.
         texts: (n_pieces,) names of the pieces, for the feature type `subword`; empty if there are none.
+        shared: number of words without a piece whose characters are in pieces of other words; counted as skipped, too.
+        read_as: how the text was read, e.g. `as written`, for the manifest; empty if there is nothing to say.
     """
 
     ids: Sequence[int]
-    word: Sequence[int]
+    word: Sequence[int] | NDArray[np.int64]
     texts: Sequence[str] = ()
+    shared: int = 0
+    read_as: str = ""
 
 
-Encode = Callable[[Sequence[str]], "Pieces | Sequence[int]"]
+Encode = Callable[[Any], "Pieces | Sequence[int]"]
+"""Encodes the words of a document, or the document itself, see `TextModel.encodes`."""
 Forward = Callable[[nn.Module, Tensor, Tensor], object]
 
 
@@ -58,6 +70,8 @@ class TextModel:
     Attributes:
         module: any `nn.Module`; it is never changed.
         encode: words of a document -> `Pieces`, or one id per word.
+        encodes: what `encode` receives: the `words` of a document, or the `document`, whose `text` and `offsets` are
+            the text as written.
         forward: runs the module on (documents, time) int64 ids and a bool mask of the same shape, True at positions in
             use; padding is on the right. The result is ignored, except by pruning (see `task`).
         prefix, suffix: ids before and after the pieces of every input, such as `[CLS]` and `[SEP]`.
@@ -104,12 +118,15 @@ class TextModel:
     name: str = ""
     task: Task = "none"
     classes: tuple[str, ...] = ()
+    encodes: Encodes = "words"
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise UnknownNameError.of("pooling", self.pooling, POOLINGS)
         if self.task not in TASKS:
             raise UnknownNameError.of("task", self.task, TASKS)
+        if self.encodes not in ENCODES:
+            raise UnknownNameError.of("value of 'encodes'", self.encodes, ENCODES)
         if (self.task == "classification") != (len(self.classes) > 1):
             raise UsageError(
                 f"text model: task {self.task!r} with classes {self.classes!r}; a classification needs the names of "
@@ -146,13 +163,17 @@ class TextModel:
         """Return the maximum number of pieces in an input; None: no limit."""
         return None if self.max_length is None else self.max_length - len(self.prefix) - len(self.suffix)
 
-    def pieces(self, words: Sequence[str]) -> Pieces:
-        """Return the pieces of the words of a document.
+    def pieces(self, text: Document | Sequence[str]) -> Pieces:
+        """Return the pieces of a document, or of words joined by spaces.
 
         Raises:
             UsageError: `encode` returned something that does not match the words.
         """
-        encoded: Any = self.encode(words)
+        words = text.words if isinstance(text, Document) else text
+        if self.encodes == "words":
+            encoded: Any = self.encode(words)
+        else:
+            encoded = self.encode(text if isinstance(text, Document) else Document("words", tuple(text)))
         if not isinstance(encoded, Pieces) and not hasattr(encoded, "__len__"):
             raise UsageError(
                 f"text model: encode returned {type(encoded).__name__}; return one id per word, or Pieces"
@@ -163,19 +184,25 @@ class TextModel:
             raise UsageError(
                 f"text model: encode returned {n} ids for {len(words)} words; return one per word, or Pieces"
             )
-        decreasing = any(before > after for before, after in zip(pieces.word, pieces.word[1:], strict=False))
-        outside = n > 0 and not 0 <= pieces.word[0] <= pieces.word[-1] < len(words)
-        if len(pieces.word) != n or decreasing or outside or len(pieces.texts) not in (0, n):
-            raise UsageError(
-                f"text model: encode returned {n} ids and {len(pieces.word)} word indices for {len(words)} words; "
-                "return the index of its word for each id, never decreasing"
-            )
         for name, numbers in (("ids", pieces.ids), ("word indices", pieces.word)):
             dtype = np.asarray(numbers).dtype
             if n and dtype.kind not in "iu":
                 raise UsageError(
                     f"text model: encode returned {name} of type {dtype}; return integers below 2^63"
                 )
+        word = np.asarray(pieces.word, np.int64)
+        of_words = word[word >= 0]
+        outside = n > 0 and not -1 <= word.min() <= word.max() < len(words)
+        if len(word) != n or (np.diff(of_words) < 0).any() or outside or len(pieces.texts) not in (0, n):
+            raise UsageError(
+                f"text model: encode returned {n} ids and {len(word)} word indices for {len(words)} words; return "
+                "the index of its word for each id, never decreasing, or -1"
+            )
+        if pieces.shared and not 0 <= pieces.shared <= len(words) - len(np.unique(of_words)):
+            raise UsageError(
+                f"text model: encode returned shared={pieces.shared} for {len(words)} words, "
+                f"{len(np.unique(of_words))} of them with pieces; count words without pieces only"
+            )
         try:
             "".join(pieces.texts).encode()
         except (TypeError, UnicodeEncodeError) as error:

@@ -177,9 +177,11 @@ def _manifest(stages: Sequence[Stage], collected: Mapping[tuple[str, str], Prefe
         }
         for layer in stages[0].layers
     }
+    read_as = _summed(manifest.get("text", {}) for manifest in manifests)
     corpus = {**_corpus([manifest.get("corpus", {}) for manifest in manifests]), **_counts(stages)}
     return {
         **manifests[0],
+        **({"text": read_as} if read_as else {}),
         "corpus": corpus,
         "words": words,
         "unknown_words": unknown,

@@ -142,12 +142,13 @@ def piece_encoder(model: TextModel, max_length: int | None) -> Encode:
     """Return the encoder of a text model, for up to `max_length` words that fit into one input."""
 
     def encode(document: Document) -> tuple[list[Window], bool]:
-        words = document.words if max_length is None else document.words[:max_length]
-        ids = list(model.pieces(words).ids)
-        fitting = ids if model.max_pieces is None else ids[: model.max_pieces]
-        truncated = len(fitting) < len(ids) or len(words) < len(document.words)
+        short = document if max_length is None else document.cut(max_length)
+        pieces = model.pieces(short)
+        fitting = list(pieces.ids)[: model.max_pieces]
+        truncated = len(fitting) < len(pieces.ids) or len(short.words) < len(document.words)
         padded = np.array([*model.prefix, *fitting, *model.suffix], np.int64)
-        return [(padded, None)] if fitting else [], truncated
+        readable = bool((np.asarray(pieces.word[: len(fitting)]) >= 0).any())
+        return [(padded, None)] if readable else [], truncated
 
     return encode
 
@@ -157,7 +158,7 @@ def window_encoder(model: TextModel, max_length: int | None) -> Encode:
 
     def encode(document: Document) -> tuple[list[Window], bool]:
         short = document if max_length is None else document.cut(max_length)
-        _, windows = inputs(short, model.pieces(short.words), model)
+        _, windows = inputs(short, model.pieces(short), model)
         # The first position of an input cannot be predicted.
         positions = [window.steps[window.steps > 0] for window in windows]
         encoded: list[Window] = [

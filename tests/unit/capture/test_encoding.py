@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from txray.capture.encoding import LONG_WORD, UNKNOWN_WORD, ModelInput, inputs
+from txray.capture.encoding import LONG_WORD, SHARED_PIECE, UNKNOWN_WORD, ModelInput, inputs
 from txray.corpus import Document
 from txray.errors import UnknownNameError, UsageError
 from txray.models import Pieces, TextModel
@@ -57,6 +57,41 @@ def test_every_readable_word_is_counted_once_with_all_its_pieces(
             ids = [encoded.ids[step] for step in encoded.steps[start:end]]
             assert ids == list(range(first[word], first[word] + sizes[word]))
             assert encoded.pieces[start:end] == [f"p{i}" for i in ids]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=1, max_size=40),
+    st.one_of(st.none(), st.integers(3, 14)),
+    st.integers(0, 3),
+)
+def test_pieces_of_no_word_are_read_around_the_words_and_never_counted(
+    sizes: list[tuple[int, int]], limit: int | None, after: int
+) -> None:
+    owner = [n for word, (free, size) in enumerate(sizes) for n in [-1] * free + [word] * size] + [-1] * after
+    pieces = Pieces(list(range(len(owner))), owner, [f"p{i}" for i in range(len(owner))])
+    text, made = inputs(Document("d", tuple(f"W{i}" for i in range(len(sizes)))), pieces, model(limit))
+    room = len(owner) if limit is None else limit - 2
+    readable = [word for word, (_, size) in enumerate(sizes) if 0 < size <= room]
+    assert counted(made) == readable
+    assert text.readable + sum(text.skipped.values()) == len(sizes)
+    for encoded in made:
+        ids = encoded.ids[1:-1]
+        assert len(ids) <= room
+        assert list(ids) == list(range(ids[0], ids[-1] + 1))
+        ends = np.append(encoded.starts[1:], len(encoded.steps))
+        for word, start, end in zip(encoded.words, encoded.starts, ends, strict=True):
+            own = [i for i, number in enumerate(owner) if number == word]
+            assert [encoded.ids[step] for step in encoded.steps[start:end]] == own
+    if readable and len(owner) <= room:
+        assert [list(encoded.ids[1:-1]) for encoded in made] == [list(range(len(owner)))]
+
+
+def test_words_that_share_a_piece_have_their_own_reason() -> None:
+    document = Document("d", ("a", "b", "c"))
+    text, _ = inputs(document, Pieces([1], [0], shared=1), model(None))
+    assert text.skipped == {UNKNOWN_WORD: 1, SHARED_PIECE: 1}
+    with pytest.raises(UsageError, match="shared=3"):
+        TextModel(nn.Identity(), lambda words: Pieces([1], [0], shared=3)).pieces(document)
 
 
 def test_inputs_are_as_full_as_words_allow() -> None:

@@ -50,6 +50,7 @@ class TestRows:
             ("A", "quiet", "film", ".", "Good", "!"),
             labels={"label": "pos"},
             sentence_starts=(0, 4),
+            spacing=("", " ", " ", "", " ", ""),
         )
         assert (second.id, second.words, second.labels) == ("dataset/000001", ("Bad", "."), {"label": "neg"})
 
@@ -212,7 +213,7 @@ class TestFingerprint:
     def test_running_text_and_its_words_differ(self) -> None:
         text = from_dataset(datasets.Dataset.from_dict({"text": ["a"]}))
         words = from_dataset(datasets.Dataset.from_dict({"words": [["a"]]}))
-        assert list(text) == list(words)
+        assert [document.words for document in text] == [document.words for document in words]
         assert text.fingerprint != words.fingerprint
 
 

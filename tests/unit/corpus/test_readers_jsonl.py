@@ -21,7 +21,12 @@ def test_words_annotations_labels_and_ids(write):
             "a", ("Good", ".", "Yes"), {"pos": ("JJ", ".", "UH")}, {"label": "pos", "stars": "5"}, (0, 2)
         ),
         Document("7", ("x y", "\n", "\0"), sentence_starts=(0, 2)),
-        Document("some/000003", ("It", "is", "n't", ".", "No", "!"), sentence_starts=(0, 4)),
+        Document(
+            "some/000003",
+            ("It", "is", "n't", ".", "No", "!"),
+            sentence_starts=(0, 4),
+            spacing=("", " ", "", "", " ", ""),
+        ),
     ]
 
 

@@ -17,7 +17,7 @@ TOKENIZER = Tokenizer()
 
 
 def _sentences(text: str, tokenizer: Tokenizer = TOKENIZER) -> list[str]:
-    words, starts = tokenizer(text)
+    words, starts, _ = tokenizer(text)
     ends = (*starts[1:], len(words))
     return [" ".join(words[start:end]) for start, end in zip(starts, ends, strict=True)]
 
@@ -37,7 +37,7 @@ def test_a_line_end_ends_a_sentence_and_is_no_word(line_end):
 
 @pytest.mark.parametrize("text", ["", " ", "\n \t\n", "\x00", "\u00a0\u3000"])
 def test_nothing_but_spaces_gives_no_words(text):
-    assert TOKENIZER(text) == ((), ())
+    assert TOKENIZER(text) == ((), (), ())
 
 
 @pytest.mark.parametrize("control", ["\x00", "\x07", "\x1b", "\x7f", "\x9f", "\t"])
@@ -59,7 +59,7 @@ PIECES = [
     )
 )
 def test_words_are_the_text_without_its_spaces(text):
-    words, starts = TOKENIZER(text)
+    words, starts, _ = TOKENIZER(text)
     printed = tokenize._CONTROL.sub(" ", "\n".join(text.splitlines()))
     assert "".join(words) == "".join(printed.split())
     position = 0
@@ -232,7 +232,7 @@ def _treebank(file: Path) -> tuple[list[str], list[tuple[str, ...]]]:
 
 def test_a_long_text_in_one_line():
     sentence = "It was a good film . "
-    words, starts = TOKENIZER(sentence * 60_000)
+    words, starts, _ = TOKENIZER(sentence * 60_000)
     assert len(words) == 6 * 60_000
     assert starts == tuple(range(0, 6 * 60_000, 6))
 

@@ -53,6 +53,18 @@ def corpus_of(made: list[Document]) -> Corpus:
     return Corpus.from_documents("reviews", made)
 
 
+def words_of(offsets: list[list[int]], names: list[str], words: tuple[str, ...]) -> list[int | None]:
+    """The word of each piece of words joined by spaces: that of its first letter; None if it has no letter."""
+    word_at = [n for n, word in enumerate(words) for _ in f"{word} "]
+    text = " ".join(words)
+    return [
+        None
+        if name == "\u2581" or not text[begin:end].strip()
+        else word_at[begin + len(text[begin:end]) - len(text[begin:end].lstrip())]
+        for (begin, end), name in zip(offsets, names, strict=True)
+    ]
+
+
 def direct(
     folder: Path, layers: list[str], made: list[Document], kind: str, selection: str
 ) -> dict[str, Any]:
@@ -68,8 +80,9 @@ def direct(
         model.get_submodule(layer).register_forward_hook(keep)
     found: dict[str, Any] = {layer: defaultdict(list) for layer in layers}
     for document in made:
-        encoded = tokenizer(list(document.words), is_split_into_words=True, return_tensors="pt")
+        encoded = tokenizer(" ".join(document.words), return_tensors="pt", return_offsets_mapping=True)
         encoded.pop("token_type_ids", None)
+        owners = words_of(encoded.pop("offset_mapping")[0].tolist(), encoded.tokens(), document.words)
         more = {}
         if model.config.is_encoder_decoder:
             ids = encoded["input_ids"]
@@ -81,7 +94,7 @@ def direct(
             shift = 1 if layer.startswith("decoder") else 0
             rows = outputs[layer][0].float().numpy()
             for word, feature in enumerate(features):
-                owned = [i + shift for i, owner in enumerate(encoded.word_ids()) if owner == word]
+                owned = [i + shift for i, owner in enumerate(owners) if owner == word]
                 if not owned:
                     continue
                 value = rows[owned].max(axis=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -18,7 +18,7 @@ from txray.errors import CorpusError, UsageError
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev"}
 
 _COLUMNS = 10
-_FORM, _DEPREL = 1, 7
+_FORM, _DEPREL, _MISC = 1, 7, 9
 _ANNOTATIONS = {"lemma": 2, "upos": 3, "pos": 4, "feats": 5, "deprel": _DEPREL}
 _NUMBERED = re.compile(r"(?P<series>.*[^0-9])[0-9]+")
 _NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
@@ -96,7 +96,25 @@ def _document(
         annotations={name: tuple(row[column] for row in rows) for name, column in _ANNOTATIONS.items()},
         sentence_starts=tuple(starts),
         group=group,
+        spacing=_spacing(sentences),
     )
+
+
+def _spacing(sentences: Sequence[_Sentence]) -> tuple[str, ...] | None:
+    """Return the white space before each word; None if a multiword token is not written as the sequence of its words.
+
+    A space is between two sentences, and a blank line before a paragraph.
+    """
+    spacing: list[str] = []
+    space_before = ""
+    for number, sentence in enumerate(sentences):
+        before, space_after = sentence.spacing()
+        if before is None:
+            return None
+        first = ("\n\n" if sentence.new_paragraph else space_before) if number else ""
+        spacing += [first, *before[1:]]
+        space_before = space_after
+    return tuple(spacing)
 
 
 def _sentences(source: Source) -> Iterator[_Sentence]:
@@ -128,12 +146,19 @@ class _Sentence:
         rows: the columns of each word.
         name: its `sent_id`.
         new_document: the id of the document that starts with it, empty if that has none; None if no document starts.
+        new_paragraph: whether a paragraph starts with it.
+        text: the sentence as written; None if the file does not tell it.
+        tokens: form and last column of each word or multiword token, and the number of its words.
     """
 
     line: int
     rows: list[list[str]] = field(default_factory=list)
     name: str | None = None
     new_document: str | None = None
+    new_paragraph: bool = False
+    text: str | None = None
+    tokens: list[tuple[str, str, int]] = field(default_factory=list)
+    _inside: int = 0
 
     def comment(self, line: str) -> None:
         key, _, value = line[1:].partition("=")
@@ -142,6 +167,27 @@ class _Sentence:
                 self.new_document = value.strip()
             case ["sent_id"]:
                 self.name = value.strip()
+            case ["newpar"] | ["newpar", "id"]:
+                self.new_paragraph = True
+            case ["text"]:
+                self.text = value.strip()
+
+    def spacing(self) -> tuple[list[str] | None, str]:
+        """Return the white space before each word, None if unknown, and the white space after the sentence."""
+        forms = [row[_FORM] for row in self.rows]
+        before: list[str] = []
+        for form, _, n_words in self.tokens:
+            words = forms[len(before) : len(before) + n_words]
+            if "".join(words) != form:
+                return None, " "
+            before += [" ", *[""] * (n_words - 1)]
+        gaps = ["" if "SpaceAfter=No" in misc.split("|") else " " for _, misc, _ in self.tokens]
+        written = None if self.text is None else _gaps_in(self.text, [form for form, _, _ in self.tokens])
+        first = 0
+        for (_, _, n_words), gap in zip(self.tokens, written or ["", *gaps], strict=False):
+            before[first] = gap
+            first += n_words
+        return before, gaps[-1]
 
     def row(self, source: Source, number: int, line: str) -> None:
         columns = line.split("\t")
@@ -151,6 +197,10 @@ class _Sentence:
                 f"{_COLUMNS}; correct the line, or give a CoNLL-U file"
             )
         if _NO_WORD.fullmatch(columns[0]):
+            if "-" in columns[0]:
+                begin, end = map(int, columns[0].split("-"))
+                self.tokens.append((columns[_FORM], columns[_MISC], end - begin + 1))
+                self._inside = end
             return
         if columns[0] != str(len(self.rows) + 1):
             raise CorpusError(
@@ -162,6 +212,20 @@ class _Sentence:
                 f"{source.location}, line {number}: an empty column; write _ for unknown values"
             )
         self.rows.append(columns)
+        if len(self.rows) > self._inside:
+            self.tokens.append((columns[_FORM], columns[_MISC], 1))
+
+
+def _gaps_in(text: str, forms: Sequence[str]) -> list[str] | None:
+    """Return the white space before each form in a text; None if the text holds anything else."""
+    gaps, end = [], 0
+    for form in forms:
+        start = text.find(form, end)
+        if start < 0 or text[end:start].strip():
+            return None
+        gaps.append(text[end:start])
+        end = start + len(form)
+    return gaps if not text[end:].strip() else None
 
 
 def _find(path: Path, split: str | None) -> Source:

@@ -47,9 +47,16 @@ def read_imdb(path: Path, split: str | None = None, *, group: str | None = None)
     splitter = TextSplitter(html=True)
 
     def document(label: str, review: Review) -> Document:
-        words, starts = splitter(review.text)
+        tokens = splitter(review.text)
         labels = {"label": label} if review.rating is None else {"label": label, "rating": review.rating}
-        return Document(id=review.id, words=words, labels=labels, sentence_starts=starts, group=review.group)
+        return Document(
+            id=review.id,
+            words=tokens.words,
+            labels=labels,
+            sentence_starts=tokens.sentence_starts,
+            group=review.group,
+            spacing=tokens.spacing,
+        )
 
     def lazy_documents(skipped: Counter[str]) -> Iterator[LazyDocument]:
         for label, review in _alternating(reviews, skipped):

@@ -19,7 +19,7 @@ from txray.corpus.values import BadValueError, id_text, label_text
 from txray.errors import CorpusError, UsageError, in_one_line
 from txray.text import is_text
 
-_RESERVED = ("id", "words", "text", "labels", "sentence_starts")
+_RESERVED = ("id", "words", "text", "labels", "sentence_starts", "spacing")
 
 
 def read_jsonl(
@@ -39,6 +39,7 @@ def read_jsonl(
         labels: object of strings, numbers (whole ones are written without a fraction), true or false; a label of null
             is ignored.
         sentence_starts: ascending positions from 0; by default after end marks, or by the tokenizer.
+        spacing: beside `words`: the white space before each word as written, a list of strings, or null.
         group: a string or a whole number: lines of one group, such as chapters of a book, share a fold; null or
             missing for a document that depends on no other.
         anything else: an annotation: a list of strings, one per word.
@@ -103,14 +104,17 @@ def _location_in_errors(source: Source, number: int) -> Iterator[None]:
 def _document(
     entry: Mapping[str, object], name: str, ignored: Collection[str], group: str, splitter: TextSplitter
 ) -> Document:
-    words, starts = _words(entry, splitter)
+    tokens = _tokens(entry, splitter)
     return Document(
         id=id_text("id", entry.get("id", name)),
-        words=words,
+        words=tokens.words,
         annotations=_annotations(entry, {*ignored, group}),
         labels=_labels(entry.get("labels", {})),
-        sentence_starts=_starts(entry["sentence_starts"]) if "sentence_starts" in entry else starts,
+        sentence_starts=_starts(entry["sentence_starts"])
+        if "sentence_starts" in entry
+        else tokens.sentence_starts,
         group=None if entry.get(group) is None else id_text(group, entry[group]),
+        spacing=tokens.spacing,
     )
 
 
@@ -148,7 +152,7 @@ def _has_words(entry: Mapping[str, object], splitter: TextSplitter) -> bool:
     return True
 
 
-def _words(entry: Mapping[str, object], splitter: TextSplitter) -> Tokens:
+def _tokens(entry: Mapping[str, object], splitter: TextSplitter) -> Tokens:
     match entry:
         case {"words": _, "text": _}:
             raise BadValueError("both 'words' and 'text'; give one of them")
@@ -156,7 +160,10 @@ def _words(entry: Mapping[str, object], splitter: TextSplitter) -> Tokens:
             words = _strings("words", values)
             if "" in words:
                 raise BadValueError(f"word {words.index('')} is empty; leave it out, and its annotations")
-            return Tokens(words, sentence_starts(words) if words else ())
+            spacing = None if entry.get("spacing") is None else _strings("spacing", entry["spacing"])
+            return Tokens(words, sentence_starts(words) if words else (), spacing)
+        case {"text": _, "spacing": _}:
+            raise BadValueError("'spacing' beside 'text', which holds its own white space; leave it out")
         case {"text": str(text)}:
             return splitter(text)
         case {"text": value}:

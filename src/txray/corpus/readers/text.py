@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from txray.corpus.corpus import Corpus, LazyDocument
 from txray.corpus.document import Document
@@ -24,8 +28,16 @@ from txray.errors import CorpusError
 
 UNITS = ("paragraph", "line", "file")
 
-Paragraph = list[str]
-"""The lines of a paragraph, without the spaces around them."""
+
+class Line(NamedTuple):
+    """A line without the white space around it, and the white space before it as written."""
+
+    gap: str
+    text: str
+
+
+Paragraph = list[Line]
+"""The lines between two blank ones."""
 
 
 def read_text(
@@ -66,11 +78,20 @@ def read_text(
 
     def text_of(paragraphs: list[Paragraph]) -> str:
         # A line end separates sentences only in text that is already tokenized; otherwise it counts as a space.
-        return "\n".join(("\n" if tokenized else " ").join(lines) for lines in paragraphs)
+        line_end = "\n" if tokenized else " "
+        return "\n".join(line_end.join(line.text for line in lines) for lines in paragraphs)
 
     def document(name: str, paragraphs: list[Paragraph], id_prefix: str) -> Document:
-        words, starts = splitter(text_of(paragraphs))
-        return Document(id=name, words=words, sentence_starts=starts, group=id_prefix if by_file else None)
+        words, starts, spacing = splitter(text_of(paragraphs))
+        document = Document(
+            id=name,
+            words=words,
+            sentence_starts=starts,
+            group=id_prefix if by_file else None,
+            spacing=spacing,
+        )
+        # In HTML, a line end means no more than a space.
+        return document if html else _with_gaps(document, [line for lines in paragraphs for line in lines])
 
     def lazy_documents(skipped: Counter[str]) -> Iterator[LazyDocument]:
         skipped.update(skipped_before)
@@ -109,6 +130,19 @@ def _find(path: Path) -> tuple[list[Source], Counter[str]]:
     return sources, skipped_files(path, "**/*", files)
 
 
+def _with_gaps(document: Document, lines: Sequence[Line]) -> Document:
+    """Return a document of lines joined by one character each, with the white space between them as written."""
+    written = "".join(gap + text for gap, text in lines)
+    gaps, sizes = (np.array([len(line[part]) for line in lines]) for part in (0, 1))
+    in_written = np.cumsum(gaps + sizes) - sizes
+    in_joined = np.cumsum(sizes + 1) - sizes - 1
+    line_of_word = np.searchsorted(in_joined, document.offsets[:, 0], side="right") - 1
+    bounds = document.offsets + (in_written - in_joined)[line_of_word, None]
+    ends = [0, *bounds[:-1, 1].tolist()]
+    spacing = tuple(written[end:start] for end, start in zip(ends, bounds[:, 0].tolist(), strict=True))
+    return replace(document, spacing=spacing)
+
+
 def _units(source: Source, unit: str) -> Iterator[tuple[str, list[Paragraph]]]:
     """Yield the id and the paragraphs of each document."""
     if unit == "file":
@@ -116,21 +150,30 @@ def _units(source: Source, unit: str) -> Iterator[tuple[str, list[Paragraph]]]:
         return
     for first, lines in _paragraphs(source):
         if unit == "paragraph":
-            yield f"{source.id_prefix}/{first:06d}", [lines]
+            yield f"{source.id_prefix}/{first:06d}", [[_indented(lines[0]), *lines[1:]]]
         else:
             for number, line in enumerate(lines, first):
-                yield f"{source.id_prefix}/{number:06d}", [[line]]
+                yield f"{source.id_prefix}/{number:06d}", [[_indented(line)]]
 
 
 def _paragraphs(source: Source) -> Iterator[tuple[int, Paragraph]]:
     """Yield the lines between two blank ones, after the number of the first."""
-    first, lines = 0, Paragraph()
+    first, lines, gap = 0, Paragraph(), ""
     for number, line in source.lines():
         if text := line.strip():
             first = first if lines else number
-            lines.append(text)
-        elif lines:
+            before, _, after = line.partition(text)
+            lines.append(Line(gap + before, text))
+            gap = after
+            continue
+        gap += line
+        if lines:
             yield first, lines
             lines = []
     if lines:
         yield first, lines
+
+
+def _indented(line: Line) -> Line:
+    """Return the first line of a document, of whose gap only the indentation belongs to it."""
+    return Line(line.gap.rpartition("\n")[2], line.text)
