@@ -44,6 +44,7 @@ def collect(
         Literal["bfloat16", "float16"] | None,
         typer.Option("--autocast", help="Reduced precision: faster on some devices, less exact."),
     ] = None,
+    base: options.Base = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing stage.")] = False,
     device: options.Device = "auto",
 ) -> None:
@@ -77,7 +78,7 @@ def collect(
     # The workers of an engine move the model to their own devices.
     model_device = device_of("cpu" if engine is not None else device)
     stage = collect_stage(
-        load_model(model).to(rank_device(model_device, engine_options.shard)),
+        load_model(model, base=base).to(rank_device(model_device, engine_options.shard)),
         collect_options.annotated(corpus),
         layers=collect_options.layer,
         feature_types=collect_options.feature_type,

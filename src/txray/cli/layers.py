@@ -20,6 +20,7 @@ def layers(
             help="Names or patterns, such as encoder.layer.*.intermediate or **.mlp; all by default."
         ),
     ] = ["**"],  # noqa: B006
+    base: options.Base = None,
 ) -> None:
     """List the layers that run in a forward pass, with the shapes of their outputs, from a dry run."""
     import polars as pl
@@ -39,7 +40,7 @@ def layers(
             else _layout(shape.layout.axes, shape.layout.missing),
             _calls(shape.calls, shape.aliases),
         )
-        for shape in layer_shapes(load_model(model), pattern)
+        for shape in layer_shapes(load_model(model, base=base), pattern)
     ]
     columns = ["layer", "kind", "output", "neurons", "layout", "calls"]
     print_table(pl.DataFrame(rows, schema=columns, orient="row"))

@@ -33,10 +33,7 @@ def model_fingerprint(model: nn.Module) -> str:
     state = {without_wrappers(key): (key, value) for key, value in model.state_dict().items()}
     for name, (key, value) in sorted(state.items()):
         digest.update(repr(name).encode("utf-8", "surrogatepass"))
-        if isinstance(value, torch.Tensor):
-            digest.update(tensor_bytes(_stored(model, key, value)))
-        else:  # from `get_extra_state`
-            digest.update(repr(value).encode("utf-8", "surrogatepass"))
+        digest.update(_value_bytes(model, key, value))
     return digest.hexdigest()
 
 
@@ -50,6 +47,17 @@ def computation_fingerprint(model: nn.Module) -> str:
         A fingerprint of `txray.identity.identity_of`, which may be unidentified.
     """
     return identity_of(list(_computation(model)))
+
+
+def _value_bytes(model: nn.Module, key: str, value: object) -> bytes:
+    """Return a value of a model's state as bytes: a tensor, packed weights, or something from `get_extra_state`."""
+    if isinstance(value, torch.Tensor):
+        return tensor_bytes(_stored(model, key, value))
+    if isinstance(value, list | tuple) and any(isinstance(part, torch.Tensor | list | tuple) for part in value):
+        return b"".join((repr(len(value)).encode(), *(_value_bytes(model, key, part) for part in value)))
+    if isinstance(value, torch.ScriptObject):  # packed weights of a quantized recurrent layer
+        return _value_bytes(model, key, value.__getstate__())
+    return repr(value).encode("utf-8", "surrogatepass")
 
 
 def _stored(model: nn.Module, key: str, value: torch.Tensor) -> torch.Tensor:
