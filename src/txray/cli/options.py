@@ -61,8 +61,8 @@ def metavar(choices: object) -> str:
 Model = Annotated[
     str,
     typer.Argument(
-        help="Snapshot folder, folder of a Hugging Face model, adapter of PEFT or sentence transformer, or hf: and a name "
-        "on the Hugging Face hub.",
+        help="Snapshot folder, folder of a Hugging Face model, an adapter of PEFT or a sentence transformer, or hf: "
+        "and a name on the Hugging Face hub.",
         show_default=False,
     ),
 ]

@@ -110,6 +110,8 @@ def task_of(module: nn.Module) -> tuple[Task, tuple[str, ...]]:
     """Return what the forward pass of a transformer returns, and the names of its classes; see `TextModel`."""
     pretrained = pretrained_in(module)
     name, config = type(pretrained).__name__, getattr(pretrained, "config", None)
+    if config is None:
+        return "none", ()
     if name.endswith("ForSequenceClassification") and len(config.id2label) > 1:
         return "classification", tuple(str(config.id2label[i]) for i in sorted(config.id2label))
     if name.endswith(("ForCausalLM", "LMHeadModel")) and not config.is_encoder_decoder:
@@ -280,7 +282,8 @@ def _rows_of(table: object) -> int | None:
 def _max_length(module: nn.Module, tokenizer: Any, limit: int | None) -> int | None:
     """Return the maximum length of an input; None if it is unlimited.
 
-    The minimum over a limit of the object that holds the model, the tokenizer, the configurations of the model and its parts, and its tables of positions.
+    The minimum over a limit of the object that holds the model, the tokenizer, the configurations of the model and its
+    parts, and its tables of positions.
     """
     lengths = [limit, tokenizer.model_max_length]
     for part in base_model_of(module).modules():

@@ -31,8 +31,8 @@ def is_a(value: object, name: str) -> bool:
 def unwrapped(module: Any) -> Any:
     """Return the module inside wrappers that do not change its result or that it contains itself.
 
-    These are `DataParallel`, `torch.compile`, the objects of nnsight, and PEFT's models: an adapter is part of the layers
-    of the inner module, which have their original names.
+    These are `DataParallel`, `torch.compile`, the objects of nnsight, and PEFT's models, whose adapters are part of the
+    layers of the inner module. These layers have their original names.
     """
     while True:
         inner = _inside(module)

@@ -53,7 +53,9 @@ def _value_bytes(model: nn.Module, key: str, value: object) -> bytes:
     """Return a value of a model's state as bytes: a tensor, packed weights, or something from `get_extra_state`."""
     if isinstance(value, torch.Tensor):
         return tensor_bytes(_stored(model, key, value))
-    if isinstance(value, list | tuple) and any(isinstance(part, torch.Tensor | list | tuple) for part in value):
+    if isinstance(value, list | tuple) and any(
+        isinstance(part, torch.Tensor | list | tuple) for part in value
+    ):
         return b"".join((repr(len(value)).encode(), *(_value_bytes(model, key, part) for part in value)))
     if isinstance(value, torch.ScriptObject):  # packed weights of a quantized recurrent layer
         return _value_bytes(model, key, value.__getstate__())

@@ -51,7 +51,6 @@ class Source:
             "revision": self.revision,
             "subfolder": self.subfolder,
             "local_files_only": self.offline,
-            "trust_remote_code": False,
         }
 
     def file(self, name: str) -> Path | None:
@@ -144,7 +143,10 @@ def _base(source: Source, adapter: Mapping[str, Any], base: str | Path | None) -
     # A local adapter never causes a download, unless its base is requested by a name on the hub.
     offline = source.offline and base is None
     found = Source(
-        given.removeprefix(HUB), None if base else adapter.get("revision"), "", offline or Path(given).is_dir()
+        given.removeprefix(HUB),
+        None if base else adapter.get("revision"),
+        "",
+        offline or Path(given).is_dir(),
     )
     is_path = given.startswith((".", "/", "~")) or given.count("/") > 1
     if (is_path and not Path(given).is_dir()) or found.file(CONFIG) is None:
@@ -158,12 +160,16 @@ def _base(source: Source, adapter: Mapping[str, Any], base: str | Path | None) -
 def _subfolder(name: str | Path, modules: Any) -> str:
     """Return the folder of the transformer among the modules of a sentence transformer."""
     kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-    paths = [str(module["path"]) for module, kind in zip(modules, kinds, strict=True) if kind == "Transformer"]
+    paths = [
+        str(module["path"]) for module, kind in zip(modules, kinds, strict=True) if kind == "Transformer"
+    ]
     if len(paths) != 1:
         raise SnapshotError(
             f"{name}: its {MODULES} lists {len(paths)} transformers ({', '.join(kinds)}); load one from its own folder"
         )
     path = PurePosixPath(paths[0])
     if path.is_absolute() or ".." in path.parts:
-        raise SnapshotError(f"{name}: its {MODULES} refers to {paths[0]!r}, outside the folder; use an intact copy")
+        raise SnapshotError(
+            f"{name}: its {MODULES} refers to {paths[0]!r}, outside the folder; use an intact copy"
+        )
     return "" if str(path) == "." else str(path)

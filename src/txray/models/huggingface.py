@@ -90,7 +90,7 @@ def _loaded(
 ) -> tuple[Any, Any, Task, PreTrainedConfig]:
     """Return the model, its tokenizer, its task and its configuration."""
     source = contents.weights
-    config = transformers.AutoConfig.from_pretrained(source.name, **source.options)
+    config = transformers.AutoConfig.from_pretrained(source.name, trust_remote_code=False, **source.options)
     adapter = None if contents.adapter is None else AdapterWeights(contents)
     trained = "" if adapter is None else _class_of_adapter(transformers, adapter, config)
     task: Task = "none"
@@ -105,6 +105,7 @@ def _loaded(
         dtype="auto",
         use_safetensors=True,
         output_loading_info=True,
+        trust_remote_code=False,
         **source.options,
     )
     absent = {key for key in loaded["missing_keys"] if not _is_computed(module, key)}
@@ -125,8 +126,12 @@ def _loaded(
             f"{name}: lacks {len(missing)} of {n_weights} weights, such as {missing[0]}, which would be "
             f"random; use a complete model.safetensors that matches {CONFIG}{whole}"
         )
-    texts = contents.adapter if contents.adapter and contents.adapter.file("tokenizer_config.json") else source
-    tokenizer = transformers.AutoTokenizer.from_pretrained(texts.name, **texts.options)
+    texts = (
+        contents.adapter if contents.adapter and contents.adapter.file("tokenizer_config.json") else source
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        texts.name, trust_remote_code=False, **texts.options
+    )
     return module, tokenizer, task, config
 
 

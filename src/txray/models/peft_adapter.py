@@ -6,8 +6,8 @@ from typing import Any
 
 from txray._optional import import_package
 from txray.errors import SnapshotError
-from txray.models.wrappers import require_adapter_in_layers
 from txray.models.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Contents
+from txray.models.wrappers import require_adapter_in_layers
 
 _CLASSES = {
     "CAUSAL_LM": "AutoModelForCausalLM",
@@ -43,8 +43,8 @@ class AdapterWeights:
             )
         if self._config.get("megatron_config"):
             raise SnapshotError(
-                f"{self._source.name}: its {ADAPTER_CONFIG} names a module of Megatron to import, which could run code; "
-                "remove megatron_config"
+                f"{self._source.name}: its {ADAPTER_CONFIG} names a module of Megatron to import, which could run "
+                "code; remove megatron_config"
             )
         self._folder = path.parent
         self._weights = load_file(path)
@@ -92,13 +92,17 @@ class AdapterWeights:
             SnapshotError: the weights do not belong to this model.
         """
         peft = import_package("peft", "an adapter")
-        model = peft.PeftModel.from_pretrained(module, str(self._folder))
+        model = peft.PeftModel.from_pretrained(module, str(self._folder), trust_remote_code=False)
         require_adapter_in_layers(model)
         # The library ignores weights that fit nothing, and keeps random ones for those that are missing.
         expected = set(peft.get_peft_model_state_dict(model, save_embedding_layers=False))
         missing, unknown = sorted(expected - set(self._weights)), sorted(set(self._weights) - expected)
         if missing or unknown:
-            problem = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which belongs to no layer of the base"
+            problem = (
+                f"lacks {missing[0]}"
+                if missing
+                else f"has {unknown[0]}, which belongs to no layer of the base"
+            )
             raise SnapshotError(
                 f"{self._source.name}: its {ADAPTER_WEIGHTS} {problem}; use the base model that it was trained on "
                 "(base, --base)"

@@ -62,8 +62,8 @@ def require_adapter_in_layers(model: Any) -> None:
         config = model.active_peft_config
         kind = getattr(config.peft_type, "value", config.peft_type)
         raise UsageError(
-            f"adapter of type {kind}: it works on the input of the model, not in its layers, so their outputs have other "
-            "positions than the text; use one that works in layers, such as LORA, or wrap the model in a "
+            f"adapter of type {kind}: it works on the input of the model, not in its layers, so their outputs have "
+            "other positions than the text; use one that works in layers, such as LORA, or wrap the model in a "
             "txray.TextModel with lags"
         )
 
@@ -95,7 +95,8 @@ def _in_sentence_transformer(model: Any) -> WrappedModel:
 def _inner_model(part: nn.Module) -> nn.Module:
     """Return the model that a module of sentence-transformers holds, without the name under which it does."""
     inner = next((child for child in part.children() if _has_pretrained(child)), part)
-    return unwrapped(part if is_a(part, "transformers.PreTrainedModel") else inner)
+    found: nn.Module = unwrapped(part if is_a(part, "transformers.PreTrainedModel") else inner)
+    return found
 
 
 def _in_nnsight(model: Any) -> WrappedModel:
