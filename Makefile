@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast slow-tests check format docs bench evidence experiment clean
+.PHONY: help demo test test-fast slow-tests check format docs bench conformity evidence experiment clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ docs: $(INSTALLED)  ## the documentation as HTML, in docs/_build/html
 
 bench: $(INSTALLED)  ## speed and memory as ratios, written to docs/performance.md (some 20 minutes)
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m benchmarks
+
+conformity: $(INSTALLED)  ## every text architecture of transformers, written to docs/conformity.md (some 20 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.conformity
 
 evidence: $(INSTALLED)  ## whether the statistics find what is there: SNAPSHOT=... DATA=... (some 40 minutes)
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 TXRAY_SNAPSHOT=$(SNAPSHOT) TXRAY_DATA=$(DATA) \

@@ -32,6 +32,8 @@ A message names what is wrong, where, the value and the fix. The command line pr
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -172,3 +174,16 @@ def in_one_line(error: BaseException, limit: int = 200) -> str:
         message = ""
     text = escape_control(" ".join(_TERMINAL_CODES.sub("", message).split())) or type(error).__name__
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def warn_user(warning: str | Warning, category: type[Warning] = TxrayWarning) -> None:
+    """Issue a warning that points at the line outside txray from which txray was called.
+
+    Args:
+        warning: the message, or a warning with its own category.
+        category: category of a message.
+    """
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "txray":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(warning, category, stacklevel=level)

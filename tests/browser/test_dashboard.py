@@ -315,6 +315,25 @@ def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:
     expect(page.get_by_role("combobox", name="Before", exact=True)).to_have_value("epoch-48")
 
 
+def test_choices_that_are_faster_than_the_server_all_count(visit: Visit) -> None:
+    page = visit.page
+    expect(page.locator("#summary h2")).to_contain_text("zero-shot → sup")
+    page.evaluate(
+        """() => {
+            const choose = (name, value) => {
+                const control = document.querySelector(`select[data-name=${name}]`);
+                control.value = value;
+                control.dispatchEvent(new Event("change"));
+            };
+            choose("Before", "epoch-01");
+            choose("After", "epoch-48");
+            for (const state of ["gained", "avoided"]) document.querySelector(`.chip.${state}`).click();
+        }"""
+    )
+    expect(page.locator("#summary h2")).to_contain_text("epoch-01 → epoch-48")
+    assert said(page) == {"before": "epoch-01", "after": "epoch-48", "state": "gained,avoided"}
+
+
 def test_the_feature_kind_is_chosen(visit: Visit) -> None:
     page = visit.page
     page.get_by_label("Feature type").select_option("pos")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from txray.errors import in_one_line
+from tests.builders.stages import stage_of, vocabulary
+from txray import compare
+from txray.errors import PowerWarning, in_one_line
 
 SOURCE = Path(__file__).parents[2] / "src" / "txray"
 
@@ -41,3 +43,12 @@ def test_nothing_else_makes_one_line_of_an_error() -> None:
         str(file) for file in SOURCE.rglob("*.py") if by_hand.search(file.read_text(encoding="utf-8"))
     ]
     assert offenders == []
+
+
+def test_a_warning_points_at_the_line_that_called_txray() -> None:
+    before, after = (
+        stage_of(name, vocabulary(40), seed=seed) for seed, name in enumerate(("before", "after"))
+    )
+    with pytest.warns(PowerWarning) as warned:
+        compare(before, after, permutations=10)
+    assert [warning.filename for warning in warned] == [__file__] * len(warned)

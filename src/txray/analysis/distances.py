@@ -104,7 +104,7 @@ def published_code_distance(
 
 
 def require_distance(distance: str) -> None:
-    """Raise `UnknownNameError` for a distance that is none of `DISTANCES`."""
+    """Raise `UnknownNameError` unless the distance is one of `DISTANCES`."""
     if distance not in DISTANCES:
         raise UnknownNameError.of("distance", distance, DISTANCES)
 

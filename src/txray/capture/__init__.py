@@ -11,7 +11,9 @@ LayerTally          selected activations -> preferences and exemplars       laye
 
 from txray.capture.collect import collect
 from txray.capture.hooks import capturing, layer_names, matching_layers
-from txray.capture.layers import Layer, LayerShape, layer_shapes
+from txray.capture.layer import Layer
+from txray.capture.layer_roles import LayerRole, layer_roles
+from txray.capture.layers import LayerShape, layer_shapes
 from txray.capture.layout import Axes
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
@@ -23,11 +25,13 @@ __all__ = [
     "CollectRequest",
     "Engine",
     "Layer",
+    "LayerRole",
     "LayerShape",
     "Selection",
     "capturing",
     "collect",
     "layer_names",
+    "layer_roles",
     "layer_shapes",
     "matching_layers",
 ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from txray.capture.compiled import is_observable, without_compiled_code
-from txray.capture.hooks import first_tensor, modules_by_name, tensor_version
+from txray.capture.hooks import Part, first_tensor, modules_by_name, part_names, part_of, tensor_version
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,8 @@ class Call:
         caller: the call of the innermost module around it; None for the model itself.
         number: index of the call among the module's calls in this forward pass, from 0.
         input, output: tensors of the call, if the module is watched and has them.
+        parts: tensors of the watched parts of the output; None for a part that it lacks.
+        part_names: names or indices of the parts of the output, if some are watched.
     """
 
     module: nn.Module
@@ -57,6 +59,8 @@ class Call:
     number: int
     input: Value | None = None
     output: Value | None = None
+    parts: Mapping[Part, Value | None] = field(default_factory=dict)
+    part_names: Sequence[str] = ()
 
     @property
     def recursive(self) -> bool:
@@ -155,8 +159,11 @@ class Trace:
 
 
 @contextmanager
-def tracing(model: nn.Module, watched: Collection[str] = ()) -> Iterator[Trace]:
-    """Record which modules run inside the block, with the inputs and outputs of those named in `watched`."""
+def tracing(model: nn.Module, watched: Collection[str] = (), parts: Collection[Part] = ()) -> Iterator[Trace]:
+    """Record which modules run inside the block, with the inputs and outputs of those named in `watched`.
+
+    `parts`: parts of their outputs to record besides.
+    """
     modules = modules_by_name(model)
     values = {modules[name] for name in watched}
     trace = Trace(modules)
@@ -176,6 +183,9 @@ def tracing(model: nn.Module, watched: Collection[str] = ()) -> Iterator[Trace]:
             call = running.pop()
             if module in values:
                 call.output = Value.of(output)
+                if parts:
+                    call.parts = {part: Value.of(part_of(output, part)) for part in parts}
+                    call.part_names = part_names(output)
 
     with ExitStack() as hooks, without_compiled_code():
         for module in filter(is_observable, dict.fromkeys(modules.values())):

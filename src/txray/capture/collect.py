@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from txray.capture.layers import Layer, as_layers
+from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.scales import Scales
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
+from txray.errors import warn_user
 from txray.models.load import as_model
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
@@ -126,5 +126,5 @@ def collect(
     manifest = stage.manifest
     wins = wins_of(stage.collected, manifest["layers"])
     for warning in stage_warnings(wins, manifest["layers"], manifest["corpus"], manifest["words"]):
-        warnings.warn(warning, stacklevel=2)
+        warn_user(warning)
     return stage

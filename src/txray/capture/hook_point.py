@@ -66,6 +66,7 @@ class HookPoint:
         calls: number of these calls in a forward pass.
         call_assumed: whether there are several calls, and none was chosen.
         random: whether two equal dry runs gave different activations.
+        heads: number of attention heads, if they are the units of the layer; None if its elements are.
     """
 
     layer: str
@@ -79,11 +80,12 @@ class HookPoint:
     calls: int = 1
     call_assumed: bool = False
     random: bool = False
+    heads: int | None = None
 
     @property
     def n_neurons(self) -> int:
         """Return the number of neurons whose activations are read."""
-        return self.layout.neurons
+        return self.heads or self.layout.neurons
 
     def read(self, output: Tensor, chunk: ForwardChunk) -> ChunkActivations:
         """Return the activations of the words of a chunk.
@@ -118,6 +120,8 @@ class HookPoint:
         flat = arranged.reshape(-1, self.layout.neurons)
         if flat.dtype is torch.bool:
             flat = flat.float()
+        if self.heads is not None:
+            flat = torch.linalg.vector_norm(flat.reshape(len(flat), self.heads, -1), dim=-1)
         if self.scale is not None:
             mean, deviation = torch.from_numpy(self.scale).to(flat.device)
             # A constant neuron has no standard score.
@@ -144,7 +148,7 @@ class HookPoint:
 
     def settings(self) -> dict[str, Any]:
         """Return what the result depends on besides the layer, as plain JSON values."""
-        return {
+        settings = {
             "selection": str(self.selection),
             "layout": self.layout.axes,
             "shift": self.lag,
@@ -153,6 +157,13 @@ class HookPoint:
             "calls": self.calls,
             "call_assumed": self.call_assumed,
         }
+        if self.tap.part is not None:
+            settings["part"] = self.tap.part
+        if self.heads is not None:
+            settings |= {"units": "head", "heads": self.heads}
+        if self.tap.stacked:
+            settings["stacked"] = True
+        return settings
 
     def observations(self) -> dict[str, Any]:
         """Return what was observed about the layer, as plain JSON values."""

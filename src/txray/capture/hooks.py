@@ -22,6 +22,8 @@ Side = Literal["output", "input"]
 """Which tensor of a module's call is read."""
 VERBS: Mapping[Side, str] = {"output": "returns", "input": "receives"}
 """What a module does with that tensor, for errors."""
+Part = str | int
+"""A part of an output: an index, a name, or a path of them, such as `hidden_states.2`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Tap:
         number: index of the call among the module's calls in a forward pass, from 0; None for the last one.
         calls: number of calls in every forward pass; None if unknown, which disables the check.
         copied: whether to copy the tensor at once, because the model changes it in place later.
+        part: part of the output; None for its first tensor.
+        stacked: whether each call reads one position: the tensors of all calls become one, with the calls as axis 1.
     """
 
     label: str
@@ -43,6 +47,8 @@ class Tap:
     number: int | None = None
     calls: int | None = None
     copied: bool = False
+    part: Part | None = None
+    stacked: bool = False
 
 
 class Captured:
@@ -52,22 +58,24 @@ class Captured:
         """Start empty."""
         self._taps = {tap.label: tap for tap in taps}
         self._calls = dict.fromkeys(self._taps, 0)
-        self._tensors: dict[str, tuple[Tensor, int]] = {}
+        self._tensors: dict[str, list[tuple[Tensor, int]]] = {}
 
     def put(self, tap: Tap, value: Any) -> None:
         """Count a call, and store its first tensor if it is the call of the tap."""
         number = self._calls[tap.label]
         self._calls[tap.label] += 1
-        if tap.number not in (None, number):
+        if not tap.stacked and tap.number not in (None, number):
             return
-        tensor = first_tensor(value)
+        tensor = first_tensor(value if tap.part is None else part_of(value, tap.part))
         if tensor is None:
             raise CaptureError(
                 f"layer {tap.label!r}: {VERBS[tap.side]} {type(value).__name__}, which holds no tensor; "
                 "choose another layer"
             )
         tensor = tensor.detach().clone() if tap.copied else tensor.detach()
-        self._tensors[tap.label] = tensor, tensor_version(tensor)
+        if not tap.stacked or number == 0:
+            self._tensors[tap.label] = []
+        self._tensors[tap.label].append((tensor, tensor_version(tensor)))
 
     def take(self, label: str) -> Tensor:
         """Return the tensor of the latest forward pass, and forget it.
@@ -87,13 +95,20 @@ class Captured:
             raise CaptureError(
                 f"layer {label!r}: did not run in the forward pass; choose a layer that runs for every text"
             )
-        tensor, version = self._tensors.pop(label)
-        if tensor_version(tensor) != version:
+        tensors = self._tensors.pop(label)
+        if any(tensor_version(tensor) != version for tensor, version in tensors):
             raise CaptureError(
                 f"layer {label!r}: the model changed its {tap.side} in place, for these documents only; collect the "
                 "layer that changes it, or set inplace=False there"
             )
-        return tensor
+        if not tap.stacked:
+            return tensors[0][0]
+        if len({tensor.shape for tensor, _ in tensors}) > 1:
+            raise CaptureError(
+                f"layer {label!r}: its calls have tensors of different sizes in this forward pass, so they cannot be "
+                "matched to positions; choose another layer"
+            )
+        return torch.stack([tensor for tensor, _ in tensors], dim=1)
 
 
 def tensor_version(tensor: Tensor) -> int:
@@ -112,23 +127,55 @@ def first_tensor(output: Any) -> Tensor | None:
     return next((tensor for tensor in tensors if tensor is not None), None)
 
 
-def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a copy of an output whose `first_tensor` is replaced by `change` of it.
+def part_of(output: Any, part: Part) -> Any:
+    """Return a part of an output; None if there is no such part.
+
+    >>> part_of({"hidden": (1, 2)}, "hidden.1")
+    2
+
+    Args:
+        output: tuple, mapping or record.
+        part: index, name, or a path of them, separated by dots. An index of a mapping or record counts its values.
+    """
+    for key in _keys(part):
+        parts = _parts(output)
+        key = _known_key(parts, key)
+        if key is None:
+            return None
+        output = parts[key]
+    return output
+
+
+def part_names(output: Any) -> list[str]:
+    """Return the names or indices of the parts of an output that hold a tensor."""
+    return [str(key) for key, part in _parts(output).items() if first_tensor(part) is not None]
+
+
+def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor], part: Part | None = None) -> Any:
+    """Return a copy of an output whose `first_tensor`, or that of a part, is replaced by `change` of it.
 
     Args:
         output: output of a layer; for packed sequences, `change` receives their data, (positions, neurons).
         change: old -> new tensor.
+        part: part of the output; an output without it is returned unchanged.
     """
+    return _with_changed(output, change, [] if part is None else _keys(part))
+
+
+def _with_changed(output: Any, change: Callable[[Tensor], Tensor], keys: Sequence[Part]) -> Any:
     match output:
-        case Tensor():
+        case Tensor() if not keys:
             return change(output)
-        case PackedSequence():
+        case PackedSequence() if not keys:
             return output._replace(data=change(output.data))
     parts = _parts(output)
-    key = next((key for key, part in parts.items() if first_tensor(part) is not None), None)
+    if keys:
+        key = _known_key(parts, keys[0])
+    else:
+        key = next((key for key, part in parts.items() if first_tensor(part) is not None), None)
     if key is None:
         return output
-    changed = {**parts, key: with_first_tensor(parts[key], change)}
+    changed = {**parts, key: _with_changed(parts[key], change, keys[1:])}
     match output:
         case Mapping():
             copied: Any = copy.copy(output)
@@ -140,13 +187,26 @@ def with_first_tensor(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return replace(output, **{key: changed[key]})
 
 
+def _keys(part: Part) -> list[Part]:
+    return [part] if isinstance(part, int) else list(part.split("."))
+
+
+def _known_key(parts: Mapping[Any, Any], key: Part) -> Any:
+    """Return the key of a part by its name or its index; None if there is none."""
+    if key in parts:
+        return key
+    index = int(key) if str(key).isdecimal() else len(parts)
+    return list(parts)[index] if index < len(parts) else None
+
+
 def _parts(output: Any) -> Mapping[Any, Any]:
     """Return the parts of a mapping, tuple or dataclass of outputs, by key, index or name; empty for anything else."""
     match output:
         case Mapping():  # such as the ModelOutput of transformers
             return output
         case tuple() | list():
-            return dict(enumerate(output))
+            names = getattr(output, "_fields", range(len(output)))
+            return dict(zip(names, output, strict=True))
     if is_dataclass(output) and not isinstance(output, type):
         return {field.name: getattr(output, field.name) for field in fields(output)}
     return {}

@@ -18,7 +18,8 @@ from txray.analysis.layers.result import SIMILARITY_SCHEMA, LayerSimilarity
 from txray.capture.encoding import Indices
 from txray.capture.estimate import format_bytes, free_memory
 from txray.capture.hook_point import HookPoint
-from txray.capture.layers import Layer, Layers, as_layers, hook_points_for, names_of_layers, warn_of_reading
+from txray.capture.layer import Layer, Layers, as_layers
+from txray.capture.layers import hook_points_for, names_of_layers, warn_of_reading
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.padding import settle_padding
 from txray.capture.selection import Selection
@@ -203,7 +204,7 @@ def _raw_hook_points(adapter: ModelAdapter, layers: Layers) -> list[HookPoint]:
         replace(layer, selection=None) if isinstance(layer, Layer) else layer for layer in as_layers(layers)
     ]
     hook_points = hook_points_for(adapter, unselected, _RAW)
-    warn_of_reading(hook_points, stacklevel=5)
+    warn_of_reading(hook_points)
     settle_padding(adapter, hook_points)
     return hook_points
 

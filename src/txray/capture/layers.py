@@ -2,103 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 from txray.capture.compiled import require_observable
-from txray.capture.dry_runs import DryRuns
+from txray.capture.dry_runs import DryRuns, Reading, fills_windows, runs_in_text_order
+from txray.capture.heads import n_heads
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import VERBS, Side, Tap, layer_names, matching_layers, modules_by_name
-from txray.capture.layout import Axes, Layout, layout_of
+from txray.capture.hooks import VERBS, Part, Side, Tap, layer_names, matching_layers, modules_by_name
+from txray.capture.layer import Layer, Layers, as_layers
+from txray.capture.layout import Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.selection import Selection
-from txray.checks import is_integer
-from txray.errors import CaptureError, UsageError
+from txray.errors import CaptureError, UnknownNameError, UsageError, warn_user
 from txray.layer_patterns import matching_names
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
-
-_CALL, _INPUT = "call=", "input"
-"""Options after the name of a layer, separated by colons."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer to collect, or all layers that match a pattern, and how its activations are read.
-
-    >>> Layer("encoder.act", call=1).label
-    'encoder.act:call=1'
-
-    Attributes:
-        name: name of the module, or a pattern; see `matching_layers`.
-        layout: order of the axes of its output; determined by a dry run by default.
-        lag: time steps by which the output lags behind the input; that of the model's declaration by default.
-        selection: which activations count; that of the collection by default.
-        call: which call to read if the module runs several times in a forward pass: from 0, or from -1 backwards. If
-            the module has several names, only calls under this name count. By default the last call, with a warning.
-        input: whether to read the input of the module (the first tensor among its arguments) instead of its output.
-
-    Raises:
-        UsageError: `call` is not an integer, or `input` is neither True nor False.
-    """
-
-    name: str
-    layout: Axes = "auto"
-    lag: int | None = None
-    selection: Selection | str | None = None
-    call: int | None = None
-    input: bool = False
-
-    def __post_init__(self) -> None:
-        if self.call is not None:
-            if not is_integer(self.call):
-                raise UsageError(
-                    f"layer {self.name!r}: call={self.call!r}; pass an integer, 0 for the first call"
-                )
-            object.__setattr__(self, "call", int(self.call))  # NumPy integers cannot be written as JSON
-        if not isinstance(self.input, bool):
-            raise UsageError(f"layer {self.name!r}: input={self.input!r}; pass True or False")
-
-    @classmethod
-    def parse(cls, text: str) -> Layer:
-        """Return the layer described by a text such as `encoder.act:call=1` or `mlp.down_proj:input`.
-
-        A text with any other option after a colon is taken as the name of a layer.
-
-        Raises:
-            UsageError: an option occurs twice.
-        """
-        name, *options = text.split(":")
-        layer = cls(name)
-        for option in options:
-            number = option.removeprefix(_CALL)
-            if option == _INPUT:
-                repeated, layer = layer.input, replace(layer, input=True)
-            elif option.startswith(_CALL) and number.removeprefix("-").isdecimal():
-                repeated, layer = layer.call is not None, replace(layer, call=int(number))
-            else:
-                return cls(text)
-            if repeated:
-                raise UsageError(f"layer {text!r}: option {option!r} occurs twice; give it once")
-        return layer
-
-    @property
-    def label(self) -> str:
-        """Return the name of the layer in a stage: its name and its options, such as `act:call=1`."""
-        options = [_INPUT] * self.input + [f"{_CALL}{self.call}"] * (self.call is not None)
-        return ":".join((self.name, *options))
-
-    @property
-    def side(self) -> Side:
-        """Return which tensor of a call is read."""
-        return "input" if self.input else "output"
-
-
-Layers = str | Layer | Sequence[str | Layer]
-"""Names of modules, patterns or `Layer` objects; a single one needs no list."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +64,7 @@ def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "
         calls = runs.first.calls(name)
         if len(runs.second.calls(name)) != len(calls):
             continue  # the number of calls depends on the text
-        tensors = runs.shapes(name, calls[-1].number, "output")
+        tensors = runs.shapes(Reading(name, number=calls[-1].number))
         if tensors is None:
             continue
         try:
@@ -161,7 +82,7 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     """Return the hook points of layers; `selection` is that of the layers that have none of their own.
 
     Raises:
-        UnknownNameError: unknown layer or layout.
+        UnknownNameError: unknown layer, layout or part of an output.
         UsageError: a layer occurs twice, or a call does not exist.
         CaptureError: a layer does not run, does not run equally often for every input, has no activations per
             position, has more steps than the input without a `lag`, or is TorchScript.
@@ -171,13 +92,15 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     watched = dict.fromkeys(name for matched in names.values() for name in matched)
     for name in watched:
         require_observable(modules, name, adapter.module)
-    runs = DryRuns.of(adapter, watched)
-    layer_of_tensor: dict[tuple[nn.Module, int, Side], Layer] = {}
+    parts = dict.fromkeys(layer.output for layer in names if layer.output is not None)
+    runs = DryRuns.of(adapter, watched, tuple(parts))
+    layer_of_tensor: dict[tuple[nn.Module, int | None, Side, Part | None, bool], Layer] = {}
     hook_points = []
     for layer, matched in names.items():
         for name in runs.first.distinct(matched):
             hook_point = _hook_point_of(adapter, runs, replace(layer, name=name), selection)
-            key = (modules[name], hook_point.tap.number or 0, hook_point.tap.side)
+            tap = hook_point.tap
+            key = (modules[name], tap.number, tap.side, tap.part, hook_point.heads is not None)
             if key in layer_of_tensor:
                 raise UsageError(
                     f"collect: layer {hook_point.layer!r} is selected twice, by {layer_of_tensor[key].label!r} and "
@@ -188,11 +111,11 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
     return hook_points
 
 
-def warn_of_reading(hook_points: Iterable[HookPoint], *, stacklevel: int) -> None:
+def warn_of_reading(hook_points: Iterable[HookPoint]) -> None:
     """Warn about calls that were not chosen and about random forward passes; collection warns by itself."""
     accounts = {point.layer: {**point.settings(), **point.observations()} for point in hook_points}
     for warning in layer_warnings(accounts):
-        warnings.warn(warning, stacklevel=stacklevel)
+        warn_user(warning)
 
 
 def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]:
@@ -210,22 +133,31 @@ def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]
     return {layer: matching_names(layer.name, known) for layer in parsed}
 
 
-def as_layers(layers: Layers) -> Sequence[str | Layer]:
-    """Return one or several layers as a sequence."""
-    return (layers,) if isinstance(layers, str | Layer) else layers
-
-
 def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
     """Return the hook point of one module."""
     name = layer.name
-    call, calls = _call(runs, layer)
+    stacked = layer.call is None and runs.one_call_per_position(name)
+    call, calls = (0, 1) if stacked else _call(runs, layer)
     label = replace(layer, call=None if layer.call is None else call).label
-    number = runs.first.calls(name)[call].number
-    tensors = runs.shapes(name, number, layer.side)
+    number = None if stacked else runs.first.calls(name)[call].number
+    reading = Reading(name, layer.side, layer.output, number)
+    _require_part(runs, reading, label)
+    tensors = runs.shapes(reading)
     verb = VERBS[layer.side]
     if tensors is None:
         raise CaptureError(f"layer {label!r}: {verb} no tensor; choose another layer")
     layout = layout_of(label, *tensors, layer.layout, verb)
+    steps = {run.shape[layout.time_axis] for run in tensors}
+    if layout.windows and len(steps) == 1 and not fills_windows(adapter, reading, layout, *steps):
+        raise CaptureError(
+            f"layer {label!r}: has {tensors[0].shape[layout.time_axis]} steps for every input that could be tried, so "
+            "they need not be positions of the text; choose another layer"
+        )
+    if stacked and layer.layout == "auto" and not runs_in_text_order(adapter, reading):
+        raise CaptureError(
+            f"layer {label!r}: runs once per position, but not in the order of the text, or after a layer that reads "
+            f"the whole text; if its calls are in order, pass txray.Layer({name!r}, layout={layout.axes!r})"
+        )
     lag = adapter.lag(name) if layer.lag is None else layer.lag
     if layout.missing < 0 and lag is None:
         raise CaptureError(
@@ -240,8 +172,10 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
             layer=name,
             side=layer.side,
             number=number,
-            calls=len(runs.first.all_calls(name)),
-            copied=runs.changed(name, number, layer.side),
+            calls=None if stacked else len(runs.first.all_calls(name)),
+            copied=runs.changed(reading),
+            part=layer.output,
+            stacked=stacked,
         ),
         layout=layout,
         lag=lag or 0,
@@ -250,8 +184,50 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
         call=call,
         calls=calls,
         call_assumed=calls > 1 and layer.call is None,
-        random=runs.random(name, number, layer.side),
+        random=runs.random(reading),
+        heads=_heads(adapter, layer, label, layout),
     )
+
+
+def _require_part(runs: DryRuns, reading: Reading, label: str) -> None:
+    """Raise if an output lacks the requested part in a dry run."""
+    if reading.part is None:
+        return
+    for trace in (runs.first, runs.second):
+        for call in trace.all_calls(reading.layer):
+            if reading.number in (None, call.number) and call.parts.get(reading.part) is None:
+                known = call.part_names
+                if not known:
+                    raise CaptureError(
+                        f"layer {label!r}: returns no tuple, mapping or record with tensors, so it has no part "
+                        f"{reading.part!r}; omit output"
+                    )
+                raise UnknownNameError.of(
+                    f"part of the output of {reading.layer!r}", str(reading.part), known
+                )
+
+
+def _heads(adapter: ModelAdapter, layer: Layer, label: str, layout: Layout) -> int | None:
+    """Return the number of heads if these are the units of the layer."""
+    if layer.units != "head":
+        return None
+    modules = modules_by_name(adapter.module)
+    heads = layer.heads or layout.heads or n_heads(modules, adapter.module, layer.name, layout.neurons)
+    if heads is None:
+        raise UsageError(
+            f"layer {label!r}: the number of attention heads of its {layout.neurons} elements is unknown; pass "
+            f"txray.Layer({layer.name!r}, heads=12), or '{layer.name}:heads=12'"
+        )
+    if layout.neurons % heads or layout.heads not in (None, heads):
+        axis = (
+            ""
+            if layout.heads is None
+            else f", {layout.heads} heads each of {layout.neurons // layout.heads},"
+        )
+        raise UsageError(
+            f"layer {label!r}: its {layout.neurons} elements{axis} are not {heads} heads; pass another number"
+        )
+    return heads
 
 
 def _call(runs: DryRuns, layer: Layer) -> tuple[int, int]:

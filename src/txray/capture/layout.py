@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, get_args
@@ -11,15 +12,27 @@ from torch import Tensor
 
 from txray.errors import CaptureError, ShapeError, UnknownNameError
 
-Axes = Literal["auto", "batch-time-neurons", "batch-neurons-time", "time-batch-neurons", "flat"]
+Axes = Literal[
+    "auto",
+    "batch-time-neurons",
+    "batch-neurons-time",
+    "time-batch-neurons",
+    "flat",
+    "batch-time-heads-neurons",
+    "batch-heads-time-neurons",
+]
 """Order of the axes of a layer's output; `auto`: determined by dry runs."""
 AXES: tuple[Axes, ...] = get_args(Axes)
 
-_ORDERS = {
-    "batch-time-neurons": (0, 1, 2),
-    "batch-neurons-time": (0, 2, 1),
-    "time-batch-neurons": (1, 0, 2),
+_ORDERS: Mapping[Axes, tuple[int, int, tuple[int, ...]]] = {
+    "batch-time-neurons": (0, 1, (2,)),
+    "batch-neurons-time": (0, 2, (1,)),
+    "time-batch-neurons": (1, 0, (2,)),
+    "flat": (0, 0, (1,)),
+    "batch-time-heads-neurons": (0, 1, (2, 3)),
+    "batch-heads-time-neurons": (0, 2, (1, 3)),
 }
+"""Axes of the documents, the time steps, and the neurons: the elements of all heads, head by head."""
 
 _MAX_AXES = 8
 """Maximum number of axes of an output: the ways to drop axes of size 1 grow quickly with it."""
@@ -35,20 +48,44 @@ class Layout:
         missing: number of time steps by which the output is shorter than the input, as in a convolution without
             padding; negative if it is longer, as in a model that puts an extra step before the text.
         dropped: additional axes of size 1, such as the remaining width of a two-dimensional convolution.
+        heads: size of the axis of heads; None if there is none.
+        windows: if the model pads its input at the end to a multiple of a window, the windows that agree with the dry
+            runs, mostly one; otherwise empty.
     """
 
     axes: Axes
     neurons: int
     missing: int = 0
     dropped: tuple[int, ...] = ()
+    heads: int | None = None
+    windows: tuple[int, ...] = ()
 
     @property
-    def neuron_axis(self) -> int:
-        """Return the axis of the neurons; -1 for the last."""
-        n_axes, index = (2, 1) if self.axes == "flat" else (3, _ORDERS[self.axes][2])
-        last = n_axes + len(self.dropped) - 1
-        axis = [axis for axis in range(last + 1) if axis not in self.dropped][index]
-        return -1 if axis == last else axis
+    def neuron_axes(self) -> tuple[int, ...]:
+        """Return the axes of the neurons: one, or that of the heads and that of their elements."""
+        documents, time, neurons = _ORDERS[self.axes]
+        n_axes = len({documents, time, *neurons}) + len(self.dropped)
+        remaining = [axis for axis in range(n_axes) if axis not in self.dropped]
+        return tuple(remaining[axis] for axis in neurons)
+
+    @property
+    def time_axis(self) -> int:
+        """Return the axis of the time steps."""
+        n_axes = len(_ORDERS[self.axes][2]) + 2 + len(self.dropped)
+        return [axis for axis in range(n_axes) if axis not in self.dropped][_ORDERS[self.axes][1]]
+
+    def neurons_last(self, output: Tensor) -> Tensor:
+        """Return the output with the neurons, of all heads, in its last axis."""
+        axes = self.neuron_axes
+        moved = output.movedim(axes, tuple(range(-len(axes), 0)))
+        return moved.flatten(-2) if len(axes) == 2 else moved
+
+    def neurons_back(self, moved: Tensor) -> Tensor:
+        """Return a tensor as made by `neurons_last` with its axes in the order of the output."""
+        axes = self.neuron_axes
+        if self.heads is not None:
+            moved = moved.reshape(*moved.shape[:-1], self.heads, -1)
+        return moved.movedim(tuple(range(-len(axes), 0)), axes)
 
     def arranged(self, output: Tensor, documents: int, steps: int) -> Tensor:
         """Return the output for an input of this size as (documents, time, neurons), without a copy if possible.
@@ -56,21 +93,33 @@ class Layout:
         Raises:
             ShapeError: the output has another shape than the dry runs predict.
         """
-        time = steps - self.missing
-        expected = [documents, time, self.neurons]
-        if self.axes == "flat":
-            shape: tuple[int, ...] = (documents * time, self.neurons)
-        else:
-            shape = tuple(expected[_ORDERS[self.axes].index(axis)] for axis in range(3))
-        for axis in self.dropped:
-            shape = (*shape[:axis], 1, *shape[axis:])
-        if tuple(output.shape) != shape:
-            raise ShapeError(f"returned {tuple(output.shape)} instead of {shape} as in the dry run")
+        times = [-(-steps // window) * window for window in self.windows] or [steps - self.missing]
+        shapes = [self._shape(documents, time) for time in times]
+        shape = tuple(output.shape)
+        if shape not in shapes:
+            raise ShapeError(f"returned {shape} instead of {shapes[0]} as in the dry run")
+        time = times[shapes.index(shape)]
         if self.dropped:
             output = output.squeeze(self.dropped)
         if self.axes == "flat":
             return output.reshape(documents, time, self.neurons)
-        return output.permute(_ORDERS[self.axes])
+        first, second, neurons = _ORDERS[self.axes]
+        return output.permute(first, second, *neurons).reshape(documents, time, self.neurons)
+
+    def _shape(self, documents: int, time: int) -> tuple[int, ...]:
+        """Return the shape of an output."""
+        if self.axes == "flat":
+            shape: tuple[int, ...] = (documents * time, self.neurons)
+        else:
+            sizes = [documents, time, self.neurons]
+            if self.heads is not None:
+                sizes[2:] = self.heads, self.neurons // self.heads
+            first, second, neurons = _ORDERS[self.axes]
+            order = (first, second, *neurons)
+            shape = tuple(sizes[order.index(axis)] for axis in range(len(order)))
+        for axis in self.dropped:
+            shape = (*shape[:axis], 1, *shape[axis:])
+        return shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +161,15 @@ def layout_of(
     """
     if axes not in AXES:
         raise UnknownNameError.of("layout", axes, AXES)
-    for order in AXES[1:]:
-        if axes not in ("auto", order):
-            continue
-        for dropped in _droppable(first, second, 2 if order == "flat" else 3):
-            layout = _fit(order, first.without(dropped), second.without(dropped))
-            if layout is not None:
-                return replace(layout, dropped=dropped)
+    # An output that is as long as the text, or differs by a constant, before one that is padded to windows.
+    for fit in (_fit, _fit_windows):
+        for order in AXES[1:]:
+            if axes not in ("auto", order):
+                continue
+            for dropped in _droppable(first, second, len(set(_axes_of(order)))):
+                layout = fit(order, first.without(dropped), second.without(dropped))
+                if layout is not None:
+                    return replace(layout, dropped=dropped)
     expected = "(documents, time, neurons), in any order" if axes == "auto" else axes
     raise CaptureError(
         f"layer {layer!r}: {verb} {first.shape} for {first.documents} documents of {first.steps} positions and "
@@ -137,19 +188,42 @@ def _droppable(first: DryRun, second: DryRun, remaining: int) -> Iterator[tuple[
         yield tuple(sorted(dropped))
 
 
+def _axes_of(order: Axes) -> tuple[int, ...]:
+    documents, time, neurons = _ORDERS[order]
+    return (documents, time, *neurons)
+
+
 def _fit(axes: Axes, first: DryRun, second: DryRun) -> Layout | None:
-    """Return the layout of outputs with three axes (two if `flat`), or None if they do not have this order."""
+    """Return the layout of outputs without axes to drop, or None if they do not have this order."""
     runs = (first, second)
     if axes == "flat":
         if any(run.shape[0] != run.documents * run.steps for run in runs):
             return None
         return Layout(axes, first.shape[1]) if first.shape[1] == second.shape[1] else None
-    batch, time, neurons = _ORDERS[axes]
+    time = _ORDERS[axes][1]
     missing = [run.steps - run.shape[time] for run in runs]
-    if (
-        any(run.shape[batch] != run.documents for run in runs)
-        or missing[0] != missing[1]
-        or first.shape[neurons] != second.shape[neurons]
-    ):
+    layout = _without_time(axes, first, second)
+    return replace(layout, missing=missing[0]) if layout and missing[0] == missing[1] else None
+
+
+def _fit_windows(axes: Axes, first: DryRun, second: DryRun) -> Layout | None:
+    """Return the layout of outputs whose time steps are padded to a multiple of a window, or None."""
+    layout = None if axes == "flat" else _without_time(axes, first, second)
+    if layout is None:
         return None
-    return Layout(axes, first.shape[neurons], missing[0])
+    time = _ORDERS[axes][1]
+    windows = [
+        window
+        for window in range(2, first.shape[time] + 1)
+        if all(-(-run.steps // window) * window == run.shape[time] for run in (first, second))
+    ]
+    return replace(layout, windows=tuple(windows)) if windows else None
+
+
+def _without_time(axes: Axes, first: DryRun, second: DryRun) -> Layout | None:
+    """Return the layout of outputs in this order, whatever their time steps, or None."""
+    documents, _, neurons = _ORDERS[axes]
+    sizes = [[run.shape[axis] for axis in neurons] for run in (first, second)]
+    if any(run.shape[documents] != run.documents for run in (first, second)) or sizes[0] != sizes[1]:
+        return None
+    return Layout(axes, math.prod(sizes[0]), heads=sizes[0][0] if len(neurons) == 2 else None)

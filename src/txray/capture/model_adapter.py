@@ -110,6 +110,13 @@ class ModelAdapter(Protocol):
             The number of steps of the input.
         """
 
+    def dry_run_with_other_end(self, steps: int, changed: bool) -> int:
+        """Run the model over an input of about this size, whose last word is another one if `changed`.
+
+        Returns:
+            The position of the last word.
+        """
+
     def lag(self, layer: str) -> int | None:
         """Return the time steps by which a layer's output lags behind the input; None if unknown."""
 
@@ -169,6 +176,13 @@ class RecurrentAdapter:
         ids = torch.zeros((documents, steps), dtype=torch.int64, device=input_device(self._model))
         self._model.hidden_states(ids)
         return steps
+
+    def dry_run_with_other_end(self, steps: int, changed: bool) -> int:
+        """Run the recurrent layer over `<unk>` with another word at the end."""
+        ids = torch.zeros((1, steps), dtype=torch.int64, device=input_device(self._model))
+        ids[0, -1] = int(changed)
+        self._model.hidden_states(ids)
+        return steps - 1
 
     def lag(self, layer: str) -> int | None:
         """Return None: outputs do not lag."""
@@ -279,6 +293,18 @@ class TextModelAdapter:
         ids, mask = padded_input(self.model, self._dry_text, [steps] * documents, input_device(self.module))
         self.run(ids, mask, f"a dry run of ids {ids[0, :5].tolist()} ...")
         return steps
+
+    def dry_run_with_other_end(self, steps: int, changed: bool) -> int:
+        """Run the model over words of the corpus, the last of which is another one if `changed`."""
+        steps = max(min(steps, self.model.max_length or steps), min_input_length(self.model))
+        ids, mask = padded_input(self.model, self._dry_text, [steps], input_device(self.module))
+        last = steps - len(self.model.suffix) - 1
+        if changed:
+            ids[0, last] = next(
+                (int(id_) for id_ in self._dry_text if id_ != ids[0, last]), self.model.padding
+            )
+        self.run(ids, mask, f"a dry run of ids {ids[0, :5].tolist()} ...")
+        return last
 
     @cached_property
     def _dry_text(self) -> Indices:

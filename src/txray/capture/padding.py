@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -12,7 +11,7 @@ from txray.capture.dry_run_inputs import min_input_length, padded_input, text_id
 from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import capturing, evaluating
 from txray.capture.model_adapter import ModelAdapter, TextModelAdapter
-from txray.errors import CaptureError, PaddingWarning
+from txray.errors import CaptureError, PaddingWarning, warn_user
 from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
 
@@ -90,11 +89,10 @@ def scores_ignore_padding(model: TextModel) -> bool:
 
 
 def _warn(name: str, changed: str) -> None:
-    warnings.warn(
+    warn_user(
         f"model {name!r}: reads_padding=True, but padding changes {changed}, so results depend on the batch; "
         "omit reads_padding",
         PaddingWarning,
-        stacklevel=4,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import nn
 
-from txray.capture.layers import Layer
+from txray.capture.layer import Layer
 from txray.capture.model_adapter import Autocast
 from txray.capture.scales import Scales
 from txray.capture.selection import Selection

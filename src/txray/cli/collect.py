@@ -77,10 +77,11 @@ def collect(
         corpus = corpus.shard(*shard)
     # The workers of an engine move the model to their own devices.
     model_device = device_of("cpu" if engine is not None else device)
+    loaded = load_model(model, base=base).to(rank_device(model_device, engine_options.shard))
     stage = collect_stage(
-        load_model(model, base=base).to(rank_device(model_device, engine_options.shard)),
+        loaded,
         collect_options.annotated(corpus),
-        layers=collect_options.layer,
+        layers=options.default_layers(collect_options.layer, loaded),
         feature_types=collect_options.feature_type,
         selection=collect_options.selection,
         name=name,

@@ -107,7 +107,7 @@ class PlotArgs:
         )
 
     def token_tags(self) -> dict[str, str]:
-        """Return token -> its most frequent tag."""
+        """Return the most frequent tag of each token."""
         from txray.preferences import token_tags
 
         return token_tags(self.stages)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from txray.cli import options
+from txray.text import plural
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from txray.models import TextModel
 
 _MAX_ALIASES = 2
 """Other names of a layer that are listed; further names are counted."""
+
+_UNITS = {"attention heads": "head"}
 
 
 def layers(
@@ -22,13 +30,17 @@ def layers(
     ] = ["**"],  # noqa: B006
     base: options.Base = None,
 ) -> None:
-    """List the layers that run in a forward pass, with the shapes of their outputs, from a dry run."""
+    """List the layers that run in a forward pass, with the shapes of their outputs, from a dry run.
+
+    Below the list: patterns for the MLP neurons, attention heads, residual stream and embeddings of a transformer.
+    """
     import polars as pl
 
     from txray.capture import layer_shapes
     from txray.cli.tables import print_table
     from txray.models import load_model
 
+    loaded = load_model(model, base=base)
     rows = [
         (
             shape.name,
@@ -40,7 +52,7 @@ def layers(
             else _layout(shape.layout.axes, shape.layout.missing),
             _calls(shape.calls, shape.aliases),
         )
-        for shape in layer_shapes(load_model(model, base=base), pattern)
+        for shape in layer_shapes(loaded, pattern)
     ]
     columns = ["layer", "kind", "output", "neurons", "layout", "calls"]
     print_table(pl.DataFrame(rows, schema=columns, orient="row"))
@@ -49,6 +61,22 @@ def layers(
         typer.echo(
             "calls: runs per forward pass, and other names; --layer NAME:call=0 collects the first run"
         )
+    if pattern == ["**"]:
+        for line in role_lines(loaded):
+            typer.echo(line)
+
+
+def role_lines(model: TextModel | nn.Module) -> list[str]:
+    """Return one line per pattern of layers with a role: the role, the pattern to paste, and the number of units."""
+    from txray.capture import layer_roles
+
+    roles = layer_roles(model)
+    width = max((len(role.pattern) for role in roles), default=0)
+    return [
+        f"{role.role:<17}{role.pattern:<{width}}  {plural(role.neurons, _UNITS.get(role.role, 'neuron'))} x "
+        f"{plural(len(role.layers), 'layer')}"
+        for role in roles
+    ]
 
 
 def _layout(axes: str, missing: int) -> str:

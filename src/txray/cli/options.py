@@ -15,8 +15,10 @@ from txray.errors import UnknownNameError, UsageError, in_one_line
 
 if TYPE_CHECKING:
     import polars as pl
+    from torch import nn
 
     from txray.corpus import Corpus
+    from txray.models import TextModel
     from txray.tracking import Logger
 
 # Importing the choices from the packages that define them would load torch or polars for every --help.
@@ -215,10 +217,12 @@ class CollectOptions:
     layer: Annotated[
         list[str],
         typer.Option(
-            help="Name or pattern, such as encoder.layer.*.intermediate; repeat for several. NAME:input collects the "
-            "input of a layer, NAME:call=0 the first call of a layer that runs several times."
+            help="Name or pattern, such as encoder.layer.*.intermediate; repeat for several. By default rnn, or "
+            "the MLP neurons of a transformer (see txray layers). NAME:input collects the input of a layer, NAME:head "
+            "its attention heads, NAME:output=1 a part of its output, NAME:call=0 its first call if it runs several times.",
+            show_default=False,
         ),
-    ] = field(default_factory=lambda: ["rnn"])
+    ] = field(default_factory=list)
     feature_type: Annotated[
         list[str],
         typer.Option(
@@ -241,6 +245,30 @@ class CollectOptions:
     def annotated(self, corpus: Corpus) -> Corpus:
         """Return the corpus with the annotations that the options name."""
         return annotate.with_annotations(corpus, self.tagger, self.lexicon, self.spacy)
+
+
+def default_layers(layers: Sequence[str], model: TextModel | nn.Module) -> list[str]:
+    """Return the layers that `--layer` names, or the default ones: `rnn`, or the MLP neurons of a transformer.
+
+    Raises:
+        UsageError: the model has neither.
+    """
+    if layers:
+        return list(layers)
+    from txray.capture import layer_names, layer_roles
+    from txray.models import TextModel
+
+    if not isinstance(model, TextModel) or "rnn" in layer_names(model.module):
+        return ["rnn"]
+    patterns = [role.pattern for role in layer_roles(model) if role.role == "MLP neurons"]
+    if not patterns:
+        raise UsageError(
+            "--layer: the model has no MLP neurons that txray recognizes; name a layer (txray layers MODEL)"
+        )
+    typer.echo(
+        f"no --layer: collecting the MLP neurons, --layer {' --layer '.join(map(repr, patterns))}", err=True
+    )
+    return patterns
 
 
 def open_loggers(names: Sequence[str] | None, out: Path) -> list[Logger]:

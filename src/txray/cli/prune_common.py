@@ -154,7 +154,7 @@ class PruneArgs:
         )
         self.model: Model = loaded.to(device_of("cpu" if scoring is None else scoring.device))
         of_stage = None if self.stage is None else self._preferences(self.stage, None).layer
-        self.layer = model_options.layer or of_stage or "rnn"
+        self.layer = model_options.layer or of_stage or _default_layer(self.model)
         self._evaluators: dict[str, Evaluator] = {}
         for split in splits if scoring is not None else ():
             self._evaluator(split)  # a text that cannot be scored on is refused before stages are compared
@@ -364,3 +364,19 @@ def _require_new(out: Path) -> None:
     if not out.name:
         raise UsageError(f"--out {out}: pass a new folder, not the working directory")
     require_replaceable(out, (SUMMARY,))
+
+
+def _default_layer(model: Model) -> str:
+    """Return `rnn`, the layer of txray's own models.
+
+    Raises:
+        UsageError: a transformer; the message names the MLP neurons of a block.
+    """
+    from txray.capture import layer_names, layer_roles
+    from txray.models import TextModel
+
+    if not isinstance(model, TextModel) or "rnn" in layer_names(model.module):
+        return "rnn"
+    layers = [layer for role in layer_roles(model) if role.role == "MLP neurons" for layer in role.layers]
+    suggestion = f"such as the MLP neurons --layer {layers[-1]}" if layers else "as listed by txray layers"
+    raise UsageError(f"--layer: the model has no layer 'rnn'; name one layer, {suggestion}")

@@ -60,7 +60,7 @@ def replay(
 
     spec = CollectSpec(
         collect_options.annotated(text_options.open()),
-        collect_options.layer,
+        collect_options.layer or ["rnn"],
         collect_options.feature_type,
         collect_options.selection,
         collect_options.max_words,

@@ -19,8 +19,12 @@ def similarity(
     after: Annotated[str, typer.Argument(help="Another model, or the same one again.", show_default=False)],
     text_options: options.TextOptions,
     layer: Annotated[
-        list[str], typer.Option(help="Name or pattern, such as encoder.layer.*; repeat for several.")
-    ] = ["rnn"],  # noqa: B006
+        list[str] | None,
+        typer.Option(
+            help="Name or pattern, such as encoder.layer.*; repeat for several. By default rnn, or the MLP "
+            "neurons of a transformer."
+        ),
+    ] = None,
     layer_after: Annotated[
         list[str] | None,
         typer.Option(help="Name or pattern in the second model; by default the same as --layer."),
@@ -56,8 +60,8 @@ def similarity(
         models[0],
         models[1],
         text_options.open(),
-        layers=layer,
-        layers_after=layer_after or None,
+        layers=options.default_layers(layer or (), models[0]),
+        layers_after=layer_after or (None if layer else options.default_layers((), models[1])),
         names=(_model_name(before), _model_name(after)),
         max_words=max_words,
         memory=max_bytes,

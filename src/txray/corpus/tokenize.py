@@ -64,7 +64,7 @@ class _Run(NamedTuple):
 
 
 class Tokenizer:
-    """Splits English text into words and sentences.
+    """Tokenizer that splits English text into words and sentences.
 
     The words of a text, joined, are its characters without white space. A sentence ends with `.`, `?` or `!` and the
     closing quotes and brackets after it, and with a line (as `str.splitlines` sees them). Control characters (Unicode

@@ -30,6 +30,7 @@ _LONGEST_WINDOW = 1_024
 _POSITIONS = (
     "max_position_embeddings",
     "n_positions",
+    "max_seq_len",
     "max_encoder_position_embeddings",
     "max_decoder_position_embeddings",
 )

@@ -1,7 +1,7 @@
-"""A figure as plain JSON values, which every version of plotly.js reads.
+"""Convert a figure to plain JSON values, which every version of plotly.js reads.
 
-plotly packs arrays as base64, which plotly.js reads since 2.35. The pages of trackers bring their own, and
-an older one draws nothing of a packed array, without a word.
+plotly packs arrays as base64, which plotly.js reads since 2.35. The pages of experiment trackers bring their own
+version; an older one silently draws nothing for a packed array.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check what a figure is given: a wrong subject is one clear line, not an error from inside the drawing."""
+"""Check the subjects of figures: a wrong one raises one clear line instead of an error from within the drawing."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _problem(path: Path) -> str:
 
 
 def _closest(path: Path) -> str:
-    """Return a hint at the sibling whose name is closest to that of a missing path."""
+    """Return a hint that names the sibling whose name is closest to that of a missing path."""
     siblings = {sibling.name: sibling for sibling in path.parent.glob("*")} if path.parent.is_dir() else {}
     close = get_close_matches(path.name, siblings, n=1)
     return f" (did you mean {siblings[close[0]]}?)" if close else ""

@@ -106,7 +106,7 @@ class ActivationStats:
         (hook_point,) = hook_points_for(
             adapter, [resolve_layer_name(adapter.module, layer)], Selection("all")
         )
-        warn_of_reading([hook_point], stacklevel=3)
+        warn_of_reading([hook_point])
         settle_padding(adapter, [hook_point])
         tally = _ActivationTally(hook_point, seed)
         source = corpus if max_words is None else corpus.take_words(max_words)

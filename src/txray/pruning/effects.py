@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from txray.corpus.corpus import Corpus
-from txray.errors import ChanceWarning, ShapeError, UnknownNameError, UsageError
+from txray.errors import ChanceWarning, ShapeError, UnknownNameError, UsageError, warn_user
 from txray.files import remove_temporaries
 from txray.models.fingerprint import model_fingerprint
 from txray.models.load import as_model
@@ -232,11 +231,10 @@ def _effects_on(
     table = EffectTable(split, bootstrap, reference, better, bootstrap.chance(unpruned))
     note = chance_note(table.chance)
     if note:
-        warnings.warn(
+        warn_user(
             f"prune: on {split!r} the unpruned model is not better than chance: {note}; changes of such metrics are "
             "meaningless: score a trained model, on documents with the labels that it was trained on",
             ChanceWarning,
-            stacklevel=4,
         )
 
     def metrics(name: str, layer: str, neurons: Sequence[int]) -> RunMetrics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,8 +12,19 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from txray.capture.compiled import require_observable, without_compiled_code
 from txray.capture.dry_runs import DryRuns
-from txray.capture.hooks import layer_names, matching_layers, modules_by_name, with_first_tensor
-from txray.capture.layers import Layer, hook_points_for
+from txray.capture.hooks import (
+    VERBS,
+    Part,
+    Side,
+    first_tensor,
+    layer_names,
+    matching_layers,
+    modules_by_name,
+    part_of,
+    with_first_tensor,
+)
+from txray.capture.layer import Layer
+from txray.capture.layers import hook_points_for
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection
@@ -81,8 +92,11 @@ class MaskTarget:
         layer: name of the layer, as requested.
         module: module of the layer.
         n_neurons: number of neurons in its output.
-        layout: layout of its output; None for recurrent layers of torch and if unknown: the neurons are the last axis.
+        layout: layout of its tensor; None for recurrent layers of torch and if unknown: the neurons are the last axis.
         head: head of a classifier that reads the final state of the layer.
+        side: whether the input or the output of the module is masked.
+        part: part of the output; None for its first tensor.
+        width: number of elements per neuron: 1, or the size of an attention head if heads are the neurons.
     """
 
     layer: str
@@ -90,6 +104,9 @@ class MaskTarget:
     n_neurons: int
     layout: Layout | None = None
     head: nn.Module | None = None
+    side: Side = "output"
+    part: Part | None = None
+    width: int = 1
 
     @classmethod
     def of(cls, model: nn.Module | TextModel, layer: str) -> MaskTarget:
@@ -101,18 +118,26 @@ class MaskTarget:
 
         Raises:
             UnknownNameError: unknown layer.
-            UsageError: the input of a module, a module called several times per forward pass, or one that cannot be
+            UsageError: a module called several times per forward pass, or one that cannot be
                 masked.
             CaptureError: the layer is not called, has no activations per position, or is TorchScript.
         """
         model = as_model(model)
         whole = unwrapped(model.module if isinstance(model, TextModel) else model)
-        name = resolve_layer_name(whole, layer)
+        label = resolve_layer_name(whole, layer)
         modules = modules_by_name(whole)
+        requested = Layer(label) if label in modules else Layer.parse(label)
+        name = requested.name
         require_observable(modules, name, whole)
         module = modules[name]
         if isinstance(whole, RecurrentModel) and name.startswith("rnn."):
             raise UsageError(f"layer {layer!r}: only the last recurrent layer can be masked; pass 'rnn'")
+        if requested.label != name:
+            if isinstance(module, nn.RNNBase) and not requested.input:
+                raise UsageError(
+                    f"layer {layer!r}: a mask of a recurrent layer needs all of its output; pass {name!r}"
+                )
+            return cls._of_tensor(model, layer, module, requested)
         if isinstance(module, RecurrentStack):
             module = module.layers[-1]
         if isinstance(module, nn.RNNBase) and is_parametrized(module):
@@ -126,58 +151,132 @@ class MaskTarget:
                 _require_single_call(layer, len(trace.all_calls(name)))
             head = whole.head if isinstance(whole, SentimentClassifier) else None
             return cls(layer, module, output_size(module), None, head)
+        return cls._of_tensor(model, layer, module, requested)
+
+    @classmethod
+    def _of_tensor(
+        cls, model: nn.Module | TextModel, layer: str, module: nn.Module, requested: Layer
+    ) -> MaskTarget:
+        """Return the input, the output or a part of the output of a module, which is no recurrent layer of torch."""
         if isinstance(model, TextModel | RecurrentModel):
-            (hook_point,) = hook_points_for(adapter_for(model, outputs=False), [name], _OUTPUTS)
+            (hook_point,) = hook_points_for(adapter_for(model, outputs=False), requested, _OUTPUTS)
+            if hook_point.tap.stacked:
+                raise UsageError(
+                    f"layer {layer!r}: runs once per position, and masks cannot tell its calls apart; mask the layer "
+                    "around it"
+                )
             _require_single_call(layer, hook_point.tap.calls)
-            return cls(layer, module, hook_point.layout.neurons, hook_point.layout)
-        n_neurons = getattr(module, "out_features", None)
-        if not isinstance(n_neurons, int):
+            tap, n_neurons = hook_point.tap, hook_point.n_neurons
+            width = hook_point.layout.neurons // n_neurons
+            return cls(layer, module, n_neurons, hook_point.layout, side=tap.side, part=tap.part, width=width)
+        size: Any = getattr(module, "in_features" if requested.input else "out_features", None)
+        if not isinstance(size, int) or requested.output is not None or requested.units == "head":
             raise UsageError(
                 f"layer {layer!r}: the number of neurons of a {type(module).__name__} in a bare module is unknown; "
                 "wrap the model in a txray.TextModel, or choose a linear or recurrent layer"
             )
-        return cls(layer, module, n_neurons)
+        return cls(layer, module, size, side=requested.side)
 
     @contextmanager
     def ablated(self, mask: Mask, batch_keys: BatchKeys) -> Iterator[None]:
         """Ablate the neurons of a mask, which must exist, within a `with` block."""
         values, neurons = AblationValues(mask, batch_keys), list(mask.neurons)
         module = self.module
+        if self.width > 1 and mask.ablation != "zero":
+            raise UsageError(
+                f"layer {self.layer!r}: ablation {mask.ablation!r} of attention heads, whose activations are norms; "
+                "use the ablation zero, or mask their elements"
+            )
+        if mask.scope != "final-state" and self.recurrent is None:
+            with self.transformed(self._ablation(neurons, values)):
+                yield
+            return
         if mask.scope == "final-state":
             module, forward = self._final_state_forward(neurons, values)
-        elif isinstance(module, nn.RNNBase):
-            forward = ablated_forward(module, neurons, values, self.layer)
         else:
-            forward = self._output_forward(neurons, values)
-        if getattr(module.__dict__.get("forward"), "ablates", False):
-            raise UsageError(f"layer {self.layer!r}: already has a mask; put all its neurons into one")
+            assert self.recurrent is not None
+            forward = ablated_forward(self.recurrent, neurons, values, self.layer)
+        self._require_unmasked(module.__dict__.get("forward"))
         forward.ablates = True  # type: ignore[attr-defined]  # a function of ours
         with forward_replaced(module, forward):
             yield
 
-    def transformed_forward(self, transform: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-        """Return the layer's forward pass with its output transformed, the neurons in its last axis."""
-        run, axis = self.module.forward, -1 if self.layout is None else self.layout.neuron_axis
+    @contextmanager
+    def transformed(self, transform: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Transform the tensor of the layer, with the neurons in its last axis, within a `with` block.
 
-        def transform_checked(output: Tensor) -> Tensor:
-            if output.shape[axis] != self.n_neurons:
+        The input of a module is replaced before other hooks see it, its output after the module has run.
+        """
+
+        def transform_checked(tensor: Tensor) -> Tensor:
+            moved = tensor if self.layout is None else self.layout.neurons_last(tensor)
+            if moved.shape[-1] != self.n_neurons * self.width:
                 raise CaptureError(
-                    f"layer {self.layer!r}: returned {tuple(output.shape)}, but axis {axis} should have "
-                    f"{self.n_neurons} neurons; it cannot be masked"
+                    f"layer {self.layer!r}: {VERBS[self.side]} {tuple(tensor.shape)}, which should have "
+                    f"{self.n_neurons * self.width} neurons; it cannot be masked"
                 )
-            return transform(output.movedim(axis, -1)).movedim(-1, axis)
+            moved = transform(moved)
+            return moved if self.layout is None else self.layout.neurons_back(moved)
 
-        return lambda *inputs, **named: with_first_tensor(run(*inputs, **named), transform_checked)
+        if self.side == "input":
+            with self._input_transformed(transform_checked):
+                yield
+            return
+        run = self.module.forward
+        self._require_unmasked(self.module.__dict__.get("forward"))
 
-    def _output_forward(self, neurons: Sequence[int], values: AblationValues) -> Callable[..., Any]:
+        def forward(*inputs: Any, **named: Any) -> Any:
+            return with_first_tensor(run(*inputs, **named), transform_checked, self.part)
+
+        forward.ablates = True  # type: ignore[attr-defined]  # a function of ours
+        with forward_replaced(self.module, forward):
+            yield
+
+    @contextmanager
+    def _input_transformed(self, transform: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        for hook in self.module._forward_pre_hooks.values():
+            self._require_unmasked(hook)
+
+        def replace_input(module: nn.Module, inputs: Any, named: Any) -> Any:
+            arguments = {**dict(enumerate(inputs)), **named}
+            arguments = with_first_tensor(arguments, transform)
+            positional = tuple(arguments[i] for i in range(len(inputs)))
+            return positional, {name: arguments[name] for name in named}
+
+        replace_input.ablates = True  # type: ignore[attr-defined]  # a function of ours
+        with self.module.register_forward_pre_hook(replace_input, prepend=True, with_kwargs=True):
+            yield
+
+    @property
+    def recurrent(self) -> nn.RNNBase | None:
+        """Return the module if it is a recurrent layer of torch whose output is masked; otherwise None."""
+        return self.module if isinstance(self.module, nn.RNNBase) and self.side == "output" else None
+
+    def tensor_of(self, output: Any) -> Tensor | None:
+        """Return the tensor of the module's output that is masked."""
+        return first_tensor(output if self.part is None else part_of(output, self.part))
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Return (n_neurons,) values as one value per element."""
+        return values.repeat_interleave(self.width)
+
+    def _require_unmasked(self, replaced: Any) -> None:
+        if getattr(replaced, "ablates", False):
+            raise UsageError(f"layer {self.layer!r}: already has a mask; put all its neurons into one")
+
+    def _ablation(self, neurons: Sequence[int], values: AblationValues) -> Callable[[Tensor], Tensor]:
+        elements = [neuron * self.width + i for neuron in neurons for i in range(self.width)]
+
         def ablate(output: Tensor) -> Tensor:
             ablated = output.clone()
-            ablated[..., neurons] = (
-                self._resampled(output, values) if values.is_resampled else values.constant(output)
+            ablated[..., elements] = (
+                self._resampled(output, values)
+                if values.is_resampled
+                else self.spread(values.constant(output))
             )
             return ablated
 
-        return self.transformed_forward(ablate)
+        return ablate
 
     def _resampled(self, output: Tensor, values: AblationValues) -> Tensor:
         """Return values for an output with the neurons in the last axis."""
@@ -246,17 +345,15 @@ def resolve_layer_name(module: nn.Module, layer: str) -> str:
 
     Raises:
         UnknownNameError: unknown layer.
-        UsageError: a pattern that matches several layers, or the input of a module.
+        UsageError: a pattern that matches several layers.
     """
     prefixed = base_prefix(module) + layer
     names = set(layer_names(module))
     if layer not in names and prefixed not in names:
         parsed = Layer.parse(layer)
-        if parsed.input:
-            raise UsageError(
-                f"layer {layer!r}: a mask applies to the output of a module, not to its input; name the output"
-            )
-        layer, prefixed = parsed.name, base_prefix(module) + parsed.name
+        if parsed.name != layer:
+            options = replace(parsed, call=None).label.removeprefix(parsed.name)
+            return resolve_layer_name(module, parsed.name) + options
     if layer not in names and prefixed in names:
         return prefixed
     matches = matching_layers(module, [layer])

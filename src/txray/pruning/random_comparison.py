@@ -84,5 +84,5 @@ def compare_with_random(
 
 
 def _too_few_equal_sets(n: int, deviation: float) -> bool:
-    """Return whether all random sets have the same metric, and are too few to tell how others scatter."""
+    """Return whether all random sets have the same metric and are too few to estimate how much others vary."""
     return deviation == 0 and n < _ENOUGH_EQUAL_SETS

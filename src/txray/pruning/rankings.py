@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from txray.analysis.comparison import Comparison
 from txray.capture.hooks import evaluating, first_tensor, modules_by_name
+from txray.capture.layer import Layer
 from txray.corpus.corpus import Corpus
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
@@ -119,8 +120,8 @@ class RankingInputs:
 def _magnitude(inputs: RankingInputs) -> Importance:
     """Return the Euclidean norm of the incoming weights of each neuron."""
     target = MaskTarget.of(inputs.model, inputs.layer)
-    if isinstance(target.module, nn.RNNBase):
-        rnn, size = target.module, direction_size(target.module)
+    if target.recurrent is not None:
+        rnn, size = target.recurrent, direction_size(target.recurrent)
         squares = np.zeros(target.n_neurons)
         for direction, suffix in enumerate(last_layer_suffixes(rnn)):
             neurons = slice(direction * size, (direction + 1) * size)
@@ -131,7 +132,7 @@ def _magnitude(inputs: RankingInputs) -> Importance:
                 by_row = _squares(getattr(rnn, name), dim=1)
                 squares[neurons] += by_row.reshape(-1, size).sum(axis=0)  # over gates
         return np.sqrt(squares)
-    matrix = _incoming_weights(target)
+    matrix = None if target.side == "input" else _incoming_weights(target)
     if matrix is None:
         raise UsageError(
             f"ranking 'magnitude': layer {inputs.layer!r} ({type(target.module).__name__}) has no incoming weights of "
@@ -179,8 +180,8 @@ def _wanda(inputs: RankingInputs) -> Importance:
 def _outgoing_weights(inputs: RankingInputs) -> list[Tensor]:
     """Return the (outputs, n_neurons) weights of each module that reads the layer."""
     model, target = inputs.model, MaskTarget.of(inputs.model, inputs.layer)
-    if isinstance(model, RecurrentModel) and isinstance(target.module, nn.RNNBase):
-        recurrence = _recurrent_weights(target.module)
+    if isinstance(model, RecurrentModel) and target.recurrent is not None:
+        recurrence = _recurrent_weights(target.recurrent)
         if isinstance(model, SentimentClassifier):
             blocks = model.head.weight.reshape(-1, model.config.hidden)  # last, average, maximum
             return [recurrence, blocks]
@@ -197,7 +198,7 @@ def _recurrent_weights(rnn: nn.RNNBase) -> Tensor:
 
 
 def _linear_readers(inputs: RankingInputs, target: MaskTarget) -> list[Tensor]:
-    """Return the weights of the linear layers whose input is the output of the layer, found by one forward pass."""
+    """Return the weights of the linear layers that read the tensor of the layer, found by one forward pass."""
     evaluator = inputs.evaluator_for("wanda")
     weights: list[Tensor] = []
     outputs: list[Tensor | None] = []
@@ -218,17 +219,23 @@ def _linear_readers(inputs: RankingInputs, target: MaskTarget) -> list[Tensor]:
         if isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"
     ]
     handles = [layer.register_forward_pre_hook(record_reader) for layer in linear_layers]
-    layer = modules_by_name(module)[resolve_layer_name(module, inputs.layer)]
-    handles.append(layer.register_forward_hook(lambda *call: outputs.append(first_tensor(call[2]))))
+    if target.side == "input":  # before the hook that records the module as a reader of its own input
+        handles.append(
+            target.module.register_forward_pre_hook(
+                lambda *call: outputs.append(first_tensor(call[1])), prepend=True
+            )
+        )
+    else:
+        layer = modules_by_name(module)[Layer.parse(resolve_layer_name(module, inputs.layer)).name]
+        handles.append(layer.register_forward_hook(lambda *call: outputs.append(target.tensor_of(call[2]))))
     try:
         with evaluating(module):
             evaluator.run(next(evaluator.inputs.batches())[-1:])
     finally:
         for handle in handles:
             handle.remove()
-    rnn = target.module
-    if isinstance(rnn, nn.RNNBase) and not rnn.bidirectional:
-        weights.append(_recurrent_weights(rnn))
+    if target.recurrent is not None and not target.recurrent.bidirectional:
+        weights.append(_recurrent_weights(target.recurrent))
     return [weight for weight in weights if weight.shape[1] == target.n_neurons]
 
 

@@ -43,14 +43,14 @@ def taylor_importance(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
     total = np.zeros(target.n_neurons)
     parameter = next(evaluator.module.parameters())
     scale = torch.ones(target.n_neurons, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
-    if isinstance(target.module, nn.RNNBase):
-        forward = _scaled_recurrent(target.module, scale)
+    if target.recurrent is not None:
+        scaled = forward_replaced(target.recurrent, _scaled_recurrent(target.recurrent, scale))
     else:
-        forward = target.transformed_forward(lambda output: output * scale)
+        scaled = target.transformed(lambda tensor: tensor * target.spread(scale))
     with (
         evaluating(evaluator.module),
         torch.enable_grad(),
-        forward_replaced(target.module, forward),
+        scaled,
         # cuDNN's recurrent kernels have no gradients in evaluation mode.
         torch.backends.cudnn.flags(enabled=False),
         progress(f"gradients of {layer}", evaluator.inputs.n_positions) as advance,

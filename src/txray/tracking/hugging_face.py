@@ -109,7 +109,7 @@ class HuggingFaceCallback(TrainerCallback):
         return self._as_model(model, self._tokenizer)
 
     def _number(self, state: Any) -> int:
-        """Return the steps, or epochs started: a model measured within an epoch is not that of the epoch before."""
+        """Return the number of completed steps, or of begun epochs, so that an unfinished epoch has its own number."""
         return int(state.global_step) if self._unit == "step" else ceil((state.epoch or 0) - 1e-6)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import polars as pl
 
 from txray.analysis import Comparison, Timeline, change_measures, stage_measures
 from txray.analysis.rules import changed_most_first
-from txray.errors import TrackingWarning, TxrayError, UnknownNameError, UsageError, in_one_line
+from txray.errors import TrackingWarning, TxrayError, UnknownNameError, UsageError, in_one_line, warn_user
 from txray.plots import (
     hellinger_length,
     knowledge_flow,
@@ -147,10 +146,9 @@ class LoggerGroup:
     def _warn_once(self, name: str, error: Exception) -> None:
         """Count a failure, and warn about the first of each logger or figure."""
         if name not in self.failed:
-            warnings.warn(
+            warn_user(
                 f"tracking: {name} failed: {in_one_line(error, 300)}; training continues, and the stages are saved",
                 TrackingWarning,
-                stacklevel=2,
             )
         self.failed[name] = self.failed.get(name, 0) + 1
 

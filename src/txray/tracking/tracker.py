@@ -23,6 +23,7 @@ from txray.errors import (
     UnknownNameError,
     UsageError,
     in_one_line,
+    warn_user,
 )
 from txray.identity import unidentified
 from txray.models.fingerprint import model_fingerprint
@@ -201,10 +202,9 @@ class Tracker:
             except Exception as error:  # no error of a measurement may end a training
                 message = _error_message(error)
                 self._history.failed[number] = message
-                warnings.warn(
+                warn_user(
                     f"tracking: no measurement at {self._unit} {number}: {message}; training continues",
                     TrackingWarning,
-                    stacklevel=2,
                 )
 
     def add_metrics(self, metrics_of: Callable[[int], Mapping[str, float]]) -> None:
@@ -241,10 +241,9 @@ class Tracker:
                 self.add_metrics(metrics_of)
             return self.finalize()
         except Exception as error:  # the trained model is still to be saved
-            warnings.warn(
+            warn_user(
                 f"tracking: no timeline: {_error_message(error)}; the stages collected so far are saved",
                 TrackingWarning,
-                stacklevel=2,
             )
             return {}
 
@@ -292,11 +291,10 @@ class Tracker:
         try:
             self._history.write()
             if self._budget.exceeded:
-                warnings.warn(
+                warn_user(
                     f"tracking: took {self._budget.spent:.1f} s beside {self._budget.trained:.1f} s of training, more "
                     f"than the budget of {self._budget.share:.0%}; read fewer words, or measure less often",
                     TrackingWarning,
-                    stacklevel=2,
                 )
             timelines = self.timelines() if len(self._history.measurements) > 1 else {}
             for feature_type, timeline in timelines.items():

@@ -170,6 +170,9 @@ def test_a_convolution_in_two_dimensions_without_padding_credits_the_first_word(
         (lambda b, t: (b, t, 1), Layout("batch-time-neurons", 1)),
         (lambda b, t: (b, t, 1, 1), Layout("batch-time-neurons", 1, dropped=(3,))),
         (lambda b, t: (b, t + 1, 8), Layout("batch-time-neurons", 8, missing=-1)),
+        (lambda b, t: (b, t, 4, 3), Layout("batch-time-heads-neurons", 12, heads=4)),
+        (lambda b, t: (b, 4, t, 3), Layout("batch-heads-time-neurons", 12, heads=4)),
+        (lambda b, t: (b, 4, 1, t, 3), Layout("batch-heads-time-neurons", 12, dropped=(2,), heads=4)),
     ],
 )
 def test_axes_of_size_one_are_dropped(shape: Any, layout: Layout) -> None:
@@ -178,11 +181,19 @@ def test_axes_of_size_one_are_dropped(shape: Any, layout: Layout) -> None:
     arranged = layout.arranged(output, 5, 7)
     assert tuple(arranged.shape) == (5, 7 - layout.missing, layout.neurons)
     assert sorted(arranged.flatten().tolist()) == list(range(output.numel()))
-    assert output.movedim(layout.neuron_axis, -1).shape[-1] == layout.neurons
+    moved = layout.neurons_last(output)
+    assert moved.shape[-1] == layout.neurons
+    assert torch.equal(layout.neurons_back(moved), output)
 
 
 @pytest.mark.parametrize(
-    "shape", [lambda b, t: (b, 2, t, 8), lambda b, t: (b, t, 8) + (1,) * 40, lambda b, t: ()]
+    "shape",
+    [
+        lambda b, t: (b, 2, t, t),
+        lambda b, t: (b, t, 2, 4, 8),
+        lambda b, t: (b, t, 8) + (1,) * 40,
+        lambda b, t: (),
+    ],
 )
 def test_axes_that_mean_something_are_refused(shape: Any) -> None:
     with pytest.raises(CaptureError, match="one activation per position"):

@@ -1,8 +1,7 @@
-"""Significance of the changes between two stages, as columns that a comparison gains; computed from folds alone."""
+"""Significance of the changes between two stages, as columns to add to a comparison; computed from folds alone."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from txray.analysis.significance.rates import rate_p_values
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
 from txray.arrays import Floats
-from txray.errors import PowerWarning, UsageError
+from txray.errors import PowerWarning, UsageError, warn_user
 from txray.preferences.preferences import Preferences, Weight
 
 
@@ -97,12 +96,11 @@ def _smallest_p_value(
     words = np.stack([side.corpus_counts.sum(axis=1) for side in (before, after)])
     smallest = smallest_p_value(words, paired, settings.permutations)
     if smallest > settings.fdr:
-        warnings.warn(
+        warn_user(
             f"significance of {before.stage!r} -> {after.stage!r}: no neuron can be significant, because no p-value "
             f"can be below {smallest:.3g}; collect more documents in more folds (16 is the default), or allow more "
             f"permutations than {settings.permutations}",
             PowerWarning,
-            stacklevel=5,
         )
     return smallest
 

@@ -31,7 +31,7 @@ class Reviews(Protocol):
     """A collection of labelled reviews that can be read again and again."""
 
     def with_label(self, label: str, skipped: Counter[str]) -> Iterator[Review]:
-        """Yield the reviews with this label, in the order stored, and count other files in `skipped`.
+        """Yield the reviews with this label, in stored order, and count other files in `skipped`.
 
         Raises:
             CorpusError: while reading: damaged, not UTF-8, malformed.

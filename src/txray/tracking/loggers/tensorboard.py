@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from txray._optional import import_extra
-from txray.errors import OutputError, UsageError
+from txray.errors import OutputError, UsageError, warn_user
 from txray.plots.export import to_pngs
 from txray.tracking.loggers.facts import facts_table, stage_facts
 from txray.tracking.loggers.tables import markdown_table, markdown_text
@@ -113,5 +112,5 @@ class TensorBoardLogger:
         for name in figures:
             self.writer.add_text(name, markdown_text(str(error)), self._step)
         if not self._warned:
-            warnings.warn(f"TensorBoard gets no images: {error}", stacklevel=5)
+            warn_user(f"TensorBoard gets no images: {error}")
         self._warned = True

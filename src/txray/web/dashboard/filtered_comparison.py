@@ -27,7 +27,7 @@ class FilteredComparison:
     """Two compared stages and the neurons that pass the filters.
 
     Attributes:
-        view: whose filters count; its stages and feature type exist.
+        view: URL state with the filters; its stages and feature type exist.
         store: for everything else that figures need.
         before, after: the stages.
         pair: the comparison, tested as far as that is done.

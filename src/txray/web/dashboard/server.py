@@ -10,14 +10,13 @@ import socket
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from txray.errors import ExposedWarning, TxrayError, UsageError
+from txray.errors import ExposedWarning, TxrayError, UsageError, warn_user
 from txray.files import cache_folder
 from txray.preferences import StageFolder, StageLike, as_stage
 from txray.preferences.discovery import stage_folders
@@ -172,11 +171,10 @@ def serve(
     name = f"[{reachable}]" if ":" in reachable else reachable
     url = f"http://{name}:{server.effective_port}/" + (f"?token={token}" if token else "")
     if token:
-        warnings.warn(
+        warn_user(
             f"dashboard at {host}: other machines can connect, unencrypted, and everybody who knows the token can read "
             "all stages. Omit --host and forward the port by ssh to keep it private",
             ExposedWarning,
-            stacklevel=2,
         )
     dashboard = Dashboard(server, store, url, temporary)
     waits = wait if wait is not None else not _in_notebook()

@@ -54,11 +54,13 @@ const urlParam = (name) => new URLSearchParams(window.location.search).get(name)
 function showStageControls(form, state) {
   const names = state.stages.map((stage) => stage.name);
   const swap = node("button", { type: "button", class: "quiet", title: "Swap before and after", "data-name": "swap" }, "⇄ Swap");
-  swap.addEventListener("click", () => change({ before: state.after, after: state.before }));
+  // Read from the URL at the moment of a click: the state is older while an answer of the server is on its way.
+  const pair = () => ({ before: urlParam("before") || state.before, after: urlParam("after") || state.after });
+  swap.addEventListener("click", () => change({ before: pair().after, after: pair().before }));
   const several = state.layers.length > 1;
   const controls = [
-    select("Before", names, state.before, (before) => change({ before, after: state.after })),
-    select("After", names, state.after, (after) => change({ after, before: state.before })),
+    select("Before", names, state.before, (before) => change({ ...pair(), before })),
+    select("After", names, state.after, (after) => change({ ...pair(), after })),
     ...(names.length > 1 ? [swap] : []),
     ...(state.featureTypes.length > 1 ? [select("Feature type", state.featureTypes, state.featureType, (name) => change({ feature_type: name, prefers: null, word: null }))] : []),
     ...(several ? [select("Layer", [["", `all ${state.layers.length} layers`], ...state.layers], state.layers.includes(urlParam("layer")) ? urlParam("layer") : "", (layer) => change({ layer }))] : []),
@@ -68,12 +70,13 @@ function showStageControls(form, state) {
 
 /** Filters of neurons: states, features, tags, ranges. */
 function showFilters(form, state) {
-  const picked = urlParam("state").split(",").filter(Boolean);
+  const statesInUrl = () => urlParam("state").split(",").filter(Boolean);
+  const picked = statesInUrl();
   const chip = ({ name, label, number }) => {
     const box = node("input", { type: "checkbox", name: "state", value: name, "data-name": name });
     box.checked = picked.includes(name);
     box.addEventListener("change", () => {
-      const others = picked.filter((item) => item !== name);
+      const others = statesInUrl().filter((item) => item !== name);
       change({ state: (box.checked ? [...others, name] : others).join(",") });
     });
     return node("label", { class: `chip ${name}`, title: name === label ? null : name }, box, node("span", {}, label, " ", node("b", {}, count(number))));
@@ -118,7 +121,7 @@ function showNeuronControls(form, state) {
   const neuron = urlParam("neuron");
   const step = (by, text) => {
     const button = node("button", { type: "button", class: "quiet", "data-name": text, disabled: neuron === "" || Number(neuron) + by < 0 }, text);
-    button.addEventListener("click", () => change({ neuron: Number(neuron) + by }));
+    button.addEventListener("click", () => change({ neuron: Math.max(0, Number(urlParam("neuron")) + by) }));
     return button;
   };
   const controls = [
