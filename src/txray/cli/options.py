@@ -219,7 +219,8 @@ class CollectOptions:
         typer.Option(
             help="Name or pattern, such as encoder.layer.*.intermediate; repeat for several. By default rnn, or "
             "the MLP neurons of a transformer (see txray layers). NAME:input collects the input of a layer, NAME:head "
-            "its attention heads, NAME:output=1 a part of its output, NAME:call=0 its first call if it runs several times.",
+            "its attention heads, NAME:output=1 a part of its output, NAME:call=0 its first call if it runs several "
+            "times.",
             show_default=False,
         ),
     ] = field(default_factory=list)

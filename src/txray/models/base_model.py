@@ -63,6 +63,11 @@ def needs_peft(model: Any) -> bool:
     return bool(config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None))
 
 
+def is_adapted(module: nn.Module) -> bool:
+    """Return whether a module is a layer with an adapter of PEFT, which contains the original layer."""
+    return is_a(module, "peft.BaseTunerLayer")
+
+
 def class_of(module: nn.Module) -> type[nn.Module]:
     """Return the original class of a module, which FSDP2 replaces by a generated one."""
     bases = type(module).__bases__

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import txray
 from tests.builders.hub_folders import folder_of
+from txray.capture.layer_roles import layer_roles
 from txray.errors import SnapshotError, UsageError
 from txray.models import from_transformers, hugging_face, load_model
 from txray.models.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -119,6 +120,15 @@ def test_merged_equals_not_merged_within_rounding(family: str, folders: Path, co
     assert_close(*stages, layers)
     fingerprints = {stage.manifest["model"]["fingerprint"] for stage in stages}
     assert len(fingerprints) == 2
+
+
+@pytest.mark.parametrize("family", list(HEADS))
+def test_an_adapter_has_the_layer_roles_of_its_base(family: str, folders: Path) -> None:
+    base, adapted = (layer_roles(load_model(folders / name)) for name in (family, f"{family}-lora"))
+    assert [(row.role, row.pattern, row.neurons) for row in adapted] == [
+        (row.role, row.pattern, row.neurons) for row in base
+    ]
+    assert base
 
 
 def test_an_adapter_in_memory_equals_its_folder(folders: Path, corpus: txray.Corpus) -> None:
