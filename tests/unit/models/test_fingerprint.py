@@ -123,3 +123,21 @@ def test_weights_of_torchao_have_fingerprints() -> None:
         model_fingerprint(build(0.05)),
     )
     assert first == again != other
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_scales_of_quantized_weights_count() -> None:
+    integers, zeros = torch.ones(3, 4, dtype=torch.int8), torch.zeros(3, dtype=torch.int64)
+
+    def build(*scales: float) -> nn.Module:
+        module = nn.Module()
+        if len(scales) == 1:
+            packed = torch._make_per_tensor_quantized_tensor(integers, scales[0], 0)
+        else:
+            packed = torch._make_per_channel_quantized_tensor(integers, torch.tensor(scales), zeros, 0)
+        module.register_buffer("packed", packed)
+        return module
+
+    cases = [(0.1,), (0.2,), (0.1, 0.1, 0.1), (0.1, 0.1, 0.2)]
+    assert len({model_fingerprint(build(*scales)) for scales in cases}) == len(cases)
+    assert model_fingerprint(build(0.1, 0.1, 0.2)) == model_fingerprint(build(0.1, 0.1, 0.2))
