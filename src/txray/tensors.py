@@ -1,4 +1,4 @@
-"""Tensors of torch as bytes, for fingerprints; torch is imported by whoever has a tensor."""
+"""Turn tensors of torch into bytes, for fingerprints; torch is imported by whoever has a tensor."""
 
 from __future__ import annotations
 

@@ -65,9 +65,9 @@ def from_transformers(
             model can read.
         SnapshotError: the tokenizer knows no words.
     """
-    found = wrapped_model(module)
-    kind, module = type(module).__name__, found.module
-    tokenizer = found.tokenizer if tokenizer is None else tokenizer
+    contents = wrapped_model(module)
+    kind, module = type(module).__name__, contents.module
+    tokenizer = contents.tokenizer if tokenizer is None else tokenizer
     if is_transformer_lens(module):
         return from_transformer_lens(module, tokenizer, window=window, overlap=overlap, pooling=pooling)
     pretrained = pretrained_in(module)
@@ -83,7 +83,7 @@ def from_transformers(
     require_fast(tokenizer, name)
     tokenizer = taking_words(tokenizer)
     prefix, suffix = special_ids(tokenizer)
-    max_length = _max_length(module, tokenizer, found.max_length)
+    max_length = _max_length(module, tokenizer, contents.max_length)
     if window is not None and max_length is not None and window > max_length:
         raise UsageError(
             f"{name}: window={window}; the model reads at most {max_length} positions; choose a smaller one"

@@ -46,7 +46,7 @@ class Source:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of `from_pretrained` of transformers, beside the name."""
+        """Return the options of `from_pretrained` of transformers, beside the name."""
         return {
             "revision": self.revision,
             "subfolder": self.subfolder,
@@ -78,7 +78,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a model folder or a name on the hub holds.
+    """Contents of a model folder, or of a name on the hub.
 
     Attributes:
         weights: the model, or the base of the adapter.
@@ -142,19 +142,19 @@ def _base(source: Source, adapter: Mapping[str, Any], base: str | Path | None) -
         )
     # A local adapter never causes a download, unless its base is requested by a name on the hub.
     offline = source.offline and base is None
-    found = Source(
+    model = Source(
         given.removeprefix(HUB),
         None if base else adapter.get("revision"),
         "",
         offline or Path(given).is_dir(),
     )
     is_path = given.startswith((".", "/", "~")) or given.count("/") > 1
-    if (is_path and not Path(given).is_dir()) or found.file(CONFIG) is None:
+    if (is_path and not Path(given).is_dir()) or model.file(CONFIG) is None:
         raise SnapshotError(
             f"{source.name}: its base model {given!r} is not on this machine; pass base (--base), its folder or "
             f"{f'{HUB} and its name on the hub' if is_path else f'{HUB}{given}'}"
         )
-    return found
+    return model
 
 
 def _subfolder(name: str | Path, modules: Any) -> str:

@@ -81,10 +81,10 @@ def as_model(model: Any) -> Any:
         return load_model(model)
     if not is_wrapper(model) and not is_transformer_lens(model):
         return model
-    found = wrapped_model(model)
-    if found.tokenizer is None and not is_transformer_lens(model):
-        return found.module
-    task, classes = ("none", ()) if is_transformer_lens(model) else task_of(found.module)
+    contents = wrapped_model(model)
+    if contents.tokenizer is None and not is_transformer_lens(model):
+        return contents.module
+    task, classes = ("none", ()) if is_transformer_lens(model) else task_of(contents.module)
     return from_transformers(model, task=task, classes=classes)
 
 

@@ -51,12 +51,12 @@ class AdapterWeights:
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of the weights, as in the model that was trained."""
+        """Return the names of the weights, as in the model that was trained."""
         return frozenset(name.removeprefix(_PREFIX) for name in self._weights)
 
     @property
     def n_classes(self) -> int | None:
-        """Number of classes of a classification head that was trained with the adapter; None without one."""
+        """Return the number of classes of a head that was trained with the adapter; None without one."""
         heads = [
             weight
             for name, weight in sorted(self._weights.items())

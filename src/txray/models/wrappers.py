@@ -95,8 +95,8 @@ def _in_sentence_transformer(model: Any) -> WrappedModel:
 def _inner_model(part: nn.Module) -> nn.Module:
     """Return the model that a module of sentence-transformers holds, without the name under which it does."""
     inner = next((child for child in part.children() if _has_pretrained(child)), part)
-    found: nn.Module = unwrapped(part if is_a(part, "transformers.PreTrainedModel") else inner)
-    return found
+    transformer: nn.Module = unwrapped(part if is_a(part, "transformers.PreTrainedModel") else inner)
+    return transformer
 
 
 def _in_nnsight(model: Any) -> WrappedModel:
