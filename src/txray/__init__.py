@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from txray.corpus import demo_corpus as demo_corpus
     from txray.corpus import read_corpus as read_corpus
     from txray.models import TextModel as TextModel
+    from txray.models import load_autoencoder as load_autoencoder
     from txray.models import load_model as load_model
     from txray.preferences import Preferences as Preferences
     from txray.preferences import Stage as Stage

@@ -4,6 +4,7 @@ DocumentStream      document -> inputs of the model, counted and hashed     loop
 batches             inputs -> batches of similar length                     batching, prefetch
 ModelAdapter        batch -> forward passes; the words of each as a chunk   model_adapter
 Captured            forward pass -> one tensor per hook point               hooks; found by layers, dry_runs
+Route               forward pass -> rows of one expert                      routes, fused_experts, expert_modules
 HookPoint.read      tensor, chunk -> activations of the words               hook_point, layout
 select              activations -> those that count                         activations, selection, strongest_positions
 LayerTally          selected activations -> preferences and exemplars       layer_tally, words, features
@@ -18,6 +19,8 @@ from txray.capture.layout import Axes
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.selection import Selection
+from txray.capture.through import ThroughLike
+from txray.capture.transformer_lens import layer_of_hook
 
 __all__ = [
     "Autocast",
@@ -28,9 +31,11 @@ __all__ = [
     "LayerRole",
     "LayerShape",
     "Selection",
+    "ThroughLike",
     "capturing",
     "collect",
     "layer_names",
+    "layer_of_hook",
     "layer_roles",
     "layer_shapes",
     "matching_layers",

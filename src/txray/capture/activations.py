@@ -16,6 +16,9 @@ from txray.capture.selection import Selection
 _CELLS = 1 << 20
 """Number of activations that are searched at a time for the strongest of each neuron."""
 
+_SPARSE = 0.125
+"""Share of activations that count below which they are faster to handle one by one."""
+
 
 @dataclass(frozen=True, eq=False)
 class SelectedActivations:
@@ -137,13 +140,17 @@ def strongest(flat: Tensor, groups: WordGroups) -> tuple[NDArray[np.floating], I
     return largest, neuron[first]
 
 
-def select(flat: Tensor, groups: WordGroups, selection: Selection) -> Tensor | SelectedActivations:
+def select(
+    flat: Tensor, groups: WordGroups, selection: Selection, *, sparse: bool = False
+) -> Tensor | SelectedActivations:
     """Return the activations that count, by any rule except `max-position`, which needs whole documents.
 
     Args:
         flat: (documents * time, neurons) activations, signed and standardized.
         groups: words or pieces.
         selection: the rule.
+        sparse: whether most activations may be 0, as those of a sparse autoencoder; then those above a threshold are
+            returned one by one if they are few.
 
     Returns:
         For thresholds, (n_groups, neurons) with zeros where nothing counts; otherwise the selected activations, ordered
@@ -154,6 +161,12 @@ def select(flat: Tensor, groups: WordGroups, selection: Selection) -> Tensor | S
         return SelectedActivations.of(np.arange(len(groups)), neuron, value)
     dense = pooled(flat, groups)
     if selection.threshold is not None:
+        if sparse:
+            above = dense > selection.threshold
+            if int(above.count_nonzero()) < _SPARSE * above.numel():
+                group_of, neuron_of = torch.nonzero(above, as_tuple=True)
+                values = as_numpy(dense[group_of, neuron_of])
+                return SelectedActivations.of(group_of.cpu().numpy(), neuron_of.cpu().numpy(), values)
         return torch.where(dense > selection.threshold, dense, 0)
     top = dense.topk(min(selection.k or 1, dense.shape[1]), dim=-1)
     group = np.repeat(np.arange(len(groups)), top.values.shape[1])

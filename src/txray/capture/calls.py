@@ -50,6 +50,7 @@ class Call:
         caller: the call of the innermost module around it; None for the model itself.
         number: index of the call among the module's calls in this forward pass, from 0.
         input, output: tensors of the call, if the module is watched and has them.
+        input_shape, output_shape: shapes of these tensors, of every module; None if there is none.
         parts: tensors of the watched parts of the output; None for a part that it lacks.
         part_names: names or indices of the parts of the output, if some are watched.
     """
@@ -59,14 +60,20 @@ class Call:
     number: int
     input: Value | None = None
     output: Value | None = None
+    input_shape: tuple[int, ...] | None = None
+    output_shape: tuple[int, ...] | None = None
     parts: Mapping[Part, Value | None] = field(default_factory=dict)
     part_names: Sequence[str] = ()
 
     @property
     def recursive(self) -> bool:
         """Return whether the module was called from within itself."""
+        return self.runs_within(self.module)
+
+    def runs_within(self, module: nn.Module) -> bool:
+        """Return whether the call was made while another module ran."""
         caller = self.caller
-        while caller is not None and caller.module is not self.module:
+        while caller is not None and caller.module is not module:
             caller = caller.caller
         return caller is not None
 
@@ -76,11 +83,14 @@ class Trace:
 
     If a module has several names, such as one activation function shared by all blocks, its calls are assigned to the
     names by their caller: the call made while `b.0` runs belongs to `b.0.act`, that made during `b.1` to `b.1.act`.
+
+    Attributes:
+        modules: the modules of the model by name, under all of their names.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
-        """Start without calls; `modules`: the modules of the model by name, under all of their names."""
-        self._modules = modules
+        """Start without calls."""
+        self.modules = modules
         self._calls: dict[nn.Module, list[Call]] = {}
         self._aliases: dict[nn.Module, list[str]] = {}
         for name, module in modules.items():
@@ -93,18 +103,22 @@ class Trace:
         calls.append(Call(module, caller, len(calls)))
         return calls[-1]
 
+    def called_by(self, caller: Call | None) -> list[Call]:
+        """Return the calls that a call made itself; None for those of the model."""
+        return [call for calls in self._calls.values() for call in calls if call.caller is caller]
+
     @property
     def ran(self) -> list[str]:
         """Return the names of the modules that ran."""
-        return [name for name, module in self._modules.items() if module in self._calls]
+        return [name for name, module in self.modules.items() if module in self._calls]
 
     def aliases(self, name: str) -> list[str]:
         """Return the other names of a module."""
-        return [other for other in self._aliases[self._modules[name]] if other != name]
+        return [other for other in self._aliases[self.modules[name]] if other != name]
 
     def all_calls(self, name: str) -> list[Call]:
         """Return the calls of a module under any of its names."""
-        return self._calls.get(self._modules[name], [])
+        return self._calls.get(self.modules[name], [])
 
     def calls(self, name: str) -> list[Call]:
         """Return the calls of a module under this name, or all of its calls if it was never called under this name."""
@@ -114,13 +128,13 @@ class Trace:
         """Return the names without duplicates: of names that stand for the same calls of a module, only the first."""
         # A name under which a module is never called stands for all of its calls, which its other names cover.
         called = [name for name in names if self._calls_under(name) or not self.all_calls(name)]
-        modules = {self._modules[name] for name in called}
+        modules = {self.modules[name] for name in called}
         seen: set[tuple[int, ...]] = set()
         distinct = []
         for name in names:
-            if name not in called and self._modules[name] in modules:
+            if name not in called and self.modules[name] in modules:
                 continue
-            key = (id(self._modules[name]), *(call.number for call in self.calls(name)))
+            key = (id(self.modules[name]), *(call.number for call in self.calls(name)))
             if key not in seen:
                 seen.add(key)
                 distinct.append(name)
@@ -153,9 +167,14 @@ class Trace:
         parts = name.split(".")
         for n in range(len(parts) - 1, 0, -1):
             around = ".".join(parts[:n])
-            if self._modules.get(around) in self._calls:
+            if self.modules.get(around) in self._calls:
                 return around
         return ""
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    tensor = first_tensor(value)
+    return None if tensor is None else tuple(tensor.shape)
 
 
 @contextmanager
@@ -172,6 +191,7 @@ def tracing(model: nn.Module, watched: Collection[str] = (), parts: Collection[P
     def begin(module: nn.Module, inputs: Any, named: Any) -> None:
         call = trace.begin(module, running[-1] if running else None)
         running.append(call)
+        call.input_shape = _shape((*inputs, *named.values()))
         if module in values:
             call.input = Value.of((*inputs, *named.values()))
 
@@ -181,6 +201,7 @@ def tracing(model: nn.Module, watched: Collection[str] = (), parts: Collection[P
             running.pop()
         if running:
             call = running.pop()
+            call.output_shape = _shape(output)
             if module in values:
                 call.output = Value.of(output)
                 if parts:

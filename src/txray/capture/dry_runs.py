@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -71,6 +71,7 @@ class DryRuns:
         first, again, second: calls of the modules, with the tensors of the watched ones.
         steps_first, steps_second: lengths of the inputs.
         autocast: dtype of the operations; None for that of the model.
+        sources: results of the search for the inputs of experts, by the names of the modules concerned.
     """
 
     first: Trace
@@ -79,6 +80,7 @@ class DryRuns:
     steps_first: int
     steps_second: int
     autocast: torch.dtype | None
+    sources: dict[tuple[str, ...], tuple[str, Side] | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, adapter: ModelAdapter, watched: Collection[str], parts: Collection[Part] = ()) -> DryRuns:
@@ -97,6 +99,10 @@ class DryRuns:
             steps_first, first = _dry_run(adapter, watched, parts, _FIRST[0], steps)
             _, again = _dry_run(adapter, watched, parts, _FIRST[0], steps)
         return cls(first, again, second, steps_first, steps_second, adapter.autocast)
+
+    def positions(self) -> tuple[tuple[Trace, int], tuple[Trace, int]]:
+        """Return the short and the long run with their numbers of positions."""
+        return (self.first, _FIRST[0] * self.steps_first), (self.second, _SECOND[0] * self.steps_second)
 
     def shapes(self, reading: Reading) -> tuple[DryRun, DryRun] | None:
         """Return the shapes of the tensor in the short and the long run; None if there is none."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,13 @@ from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.preferences.dense_stats import CELL_BYTES
 from txray.preferences.preferences import ROW_BYTES
+from txray.preferences.sparse_stats import SORTING_BYTES
 from txray.progress import progress
 
 _CGROUP = Path("/sys/fs/cgroup")
+
+_MARGIN = 2.0
+"""Units of a module that are active at a word, as a multiple of those of the dry run."""
 
 _SHARE = 0.8
 """Share of the free memory that tallies may use; the model needs the rest."""
@@ -34,45 +40,83 @@ def require_memory(
     """Raise if a collection does not fit into memory; return its estimate otherwise.
 
     Only selections that may credit every neuron for every word need much memory: they may need all (fold, feature)
-    pairs of the text for each neuron. A pass over the text, without the model, counts these pairs. Feature types that
-    only the model or its tokenizer provides are not estimated.
+    pairs of the text for each neuron. A pass over the text, without the model, counts these pairs. Units behind a
+    module, such as the latents of a sparse autoencoder, are few at each word: twice as many as in the dry run are
+    assumed. Feature types that only the model or its tokenizer provides are not estimated.
 
     Args:
         hook_points, adapter, corpus, feature_types, folds: of the collection.
         memory: maximum number of bytes; most of the free memory by default.
 
     Returns:
-        Upper bound in bytes, reached if every neuron is credited for every feature; 0 if no selection needs much.
+        Upper bound in bytes, reached if every neuron is credited for every feature (an estimate for units behind a
+        module); 0 if no selection needs much.
 
     Raises:
         UsageError: the collection needs more memory; the message lists what would fit.
     """
-    neurons = [point.n_neurons for point in hook_points if point.selection.threshold is not None]
+    layers = [_LayerSize.of(point) for point in hook_points if point.selection.threshold is not None]
     feature_types = [feature_type for feature_type in feature_types if feature_type not in (OUTPUT, SUBWORD)]
-    if not neurons or not feature_types:
+    if not layers or not feature_types:
         return 0
     allowed = allowed_memory() if memory is None else memory
-    pairs, distinct = _count_pairs(adapter, corpus, feature_types, folds)
-    needed = bytes_of(neurons, pairs.values())
+    counts = _count_pairs(adapter, corpus, feature_types, folds)
+    sizes = list(counts.values())
+    needed = _bytes_of(layers, sizes)
     if needed <= allowed:
         return needed
     options = ["selection='max-1' or 'max-5'"]
-    largest = sorted(neurons, reverse=True)
-    fitting_layers = [n for n in range(1, len(neurons)) if bytes_of(largest[:n], pairs.values()) <= allowed]
+    largest = sorted(layers, key=lambda layer: layer.neurons, reverse=True)
+    fitting_layers = [n for n in range(1, len(layers)) if _bytes_of(largest[:n], sizes) <= allowed]
     if fitting_layers:
-        options.append(f"{fitting_layers[-1]} of the {len(neurons)} layers at a time")
-    if (one_fold := bytes_of(neurons, distinct.values())) <= allowed:
+        options.append(f"{fitting_layers[-1]} of the {len(layers)} layers at a time")
+    if (one_fold := _bytes_of(layers, [replace(count, pairs=count.distinct) for count in sizes])) <= allowed:
         options.append(f"folds=1 ({format_bytes(one_fold)})")
     options += [
         f"only the feature type {feature_type!r} ({format_bytes(alone)})"
         for feature_type in feature_types
-        if len(feature_types) > 1 and (alone := bytes_of(neurons, [pairs[feature_type]])) <= allowed
+        if len(feature_types) > 1 and (alone := _bytes_of(layers, [counts[feature_type]])) <= allowed
     ]
-    counts = ", ".join(f"{pairs[feature_type]:,} (fold, {feature_type})" for feature_type in feature_types)
+    pairs = ", ".join(f"{count.pairs:,} (fold, {feature_type})" for feature_type, count in counts.items())
     raise UsageError(
-        f"collect: needs about {format_bytes(needed)} of memory for {counts} pairs and {sum(neurons):,} neurons, "
-        f"{format_bytes(allowed)} may be used; options that fit: {'; '.join(options)}"
+        f"collect: needs about {format_bytes(needed)} of memory for {pairs} pairs and "
+        f"{sum(layer.neurons for layer in layers):,} neurons, {format_bytes(allowed)} may be used; options that fit: "
+        f"{'; '.join(options)}"
     )
+
+
+@dataclass(frozen=True)
+class _FeatureCount:
+    """Numbers of words, of (fold, feature) pairs and of distinct features in a text, for one feature type."""
+
+    words: int
+    pairs: int
+    distinct: int
+
+
+@dataclass(frozen=True)
+class _LayerSize:
+    """Number of neurons of a layer, and the largest number that a word may credit."""
+
+    neurons: int
+    credited: int
+
+    @classmethod
+    def of(cls, hook_point: HookPoint) -> _LayerSize:
+        neurons, through = hook_point.n_neurons, hook_point.through
+        # The mean and the sign decide how many count only if they are those of the module itself.
+        if through is None or hook_point.selection.sign != "positive":
+            return cls(neurons, neurons)
+        return cls(neurons, min(neurons, math.ceil(_MARGIN * through.density * neurons)))
+
+    def cells(self, count: _FeatureCount) -> int:
+        """Return the maximum number of (fold, feature, neuron) that are in use."""
+        return min(self.neurons * count.pairs, self.credited * count.words)
+
+    def peak(self, count: _FeatureCount) -> int:
+        """Return the bytes that a tally needs besides its preferences while it is converted."""
+        dense, sparse = CELL_BYTES * self.neurons * count.pairs, SORTING_BYTES * self.cells(count)
+        return min(dense, sparse) if self.credited < self.neurons else dense
 
 
 def bytes_of(neurons: Collection[int], pairs: Collection[int]) -> int:
@@ -82,24 +126,33 @@ def bytes_of(neurons: Collection[int], pairs: Collection[int]) -> int:
         neurons: number of neurons of each layer.
         pairs: number of (fold, feature) pairs of each feature type.
     """
-    return ROW_BYTES * sum(neurons) * sum(pairs) + CELL_BYTES * max(neurons) * max(pairs)
+    return _bytes_of([_LayerSize(n, n) for n in neurons], [_FeatureCount(n, n, n) for n in pairs])
+
+
+def _bytes_of(layers: Collection[_LayerSize], counts: Collection[_FeatureCount]) -> int:
+    rows = sum(layer.cells(count) for layer in layers for count in counts)
+    return ROW_BYTES * rows + max(layer.peak(count) for layer in layers for count in counts)
 
 
 def _count_pairs(
     adapter: ModelAdapter, corpus: Corpus, feature_types: Sequence[str], folds: int
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the numbers of (fold, feature) pairs and of distinct features in the text, by feature type."""
+) -> dict[str, _FeatureCount]:
+    """Return the counts of each feature type."""
     folds_seen: dict[str, dict[str, int]] = {feature_type: {} for feature_type in feature_types}
+    words = 0
     with progress("estimating memory") as advance:
         for document in corpus:
             encoded, _ = adapter.encode(document)
             bit = 1 << (encoded.fold_key % folds)
+            words += len(document.words)
             for feature_type, bits_of in folds_seen.items():
                 for feature in set(features_of(feature_type, encoded)):
                     bits_of[feature] = bits_of.get(feature, 0) | bit
             advance(len(document.words))
-    pairs = {name: sum(map(int.bit_count, bits_of.values())) for name, bits_of in folds_seen.items()}
-    return pairs, {name: len(bits_of) for name, bits_of in folds_seen.items()}
+    return {
+        name: _FeatureCount(words, sum(map(int.bit_count, bits_of.values())), len(bits_of))
+        for name, bits_of in folds_seen.items()
+    }
 
 
 def allowed_memory() -> int:

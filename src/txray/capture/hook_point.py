@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,11 +15,16 @@ from torch import Tensor
 from txray.capture.activations import WordGroups, pooled, pooled_at
 from txray.capture.encoding import Indices
 from txray.capture.features import OUTPUT, SUBWORD
-from txray.capture.hooks import Tap
+from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.hooks import Captured, Tap
 from txray.capture.layout import Layout
-from txray.capture.model_adapter import ForwardChunk
+from txray.capture.routes import RoutedRows
 from txray.capture.selection import Selection
+from txray.capture.through import Through
 from txray.errors import CaptureError, ShapeError, UsageError
+
+_UNITS = 1 << 23
+"""Outputs of a module through which a layer is read that are computed at a time: 512 words of 16,384 latents."""
 
 _CONSTANT = 1e-6
 """Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
@@ -34,12 +39,16 @@ class ChunkActivations:
         flat: (documents * time, neurons) activations, standardized and signed.
         covered: (n_words,) which words of the chunk lie fully within the layer's output.
         groups: the covered words, as groups of rows of `flat`.
+        not_routed: number of words of which an expert saw no piece; they are not covered either.
+        pieces: (n_pieces,) which pieces of the covered words are in their groups; None for all.
     """
 
     chunk: ForwardChunk
     flat: Tensor
     covered: NDArray[np.bool_]
     groups: WordGroups
+    not_routed: int = 0
+    pieces: NDArray[np.bool_] | None = None
 
     def of_words(self) -> Tensor:
         """Return (n_covered, n_neurons) the activations of the covered words, pooled over their pieces."""
@@ -66,6 +75,8 @@ class HookPoint:
         calls: number of these calls in a forward pass.
         call_assumed: whether there are several calls, and none was chosen.
         random: whether two equal dry runs gave different activations.
+        through: module whose outputs, computed from the activations, are the neurons; None if they are those of the
+            layer.
         heads: number of attention heads, if they are the units of the layer; None if its elements are.
     """
 
@@ -80,24 +91,92 @@ class HookPoint:
     calls: int = 1
     call_assumed: bool = False
     random: bool = False
+    through: Through | None = None
     heads: int | None = None
 
     @property
     def n_neurons(self) -> int:
         """Return the number of neurons whose activations are read."""
-        return self.heads or self.layout.neurons
+        return self.through.n_units if self.through is not None else self.heads or self.layout.neurons
 
-    def read(self, output: Tensor, chunk: ForwardChunk) -> ChunkActivations:
-        """Return the activations of the words of a chunk.
+    def take(self, captured: Captured) -> Tensor | RoutedRows:
+        """Return the tensor of the latest forward pass, or the rows of an expert."""
+        return captured.take(self.layer) if self.tap.route is None else captured.take_routed(self.layer)
+
+    def read(self, output: Tensor | RoutedRows, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
+        """Yield the activations of the words of a chunk, in parts if they are read through a module.
 
         Raises:
-            CaptureError: the output has an unexpected shape, or complex numbers.
+            CaptureError: the output has an unexpected shape, or complex numbers, or it is unknown which words an
+                expert saw; the module fails.
         """
+        if isinstance(output, RoutedRows):
+            yield self._read_routed(output, chunk)
+            return
         flat, steps = self.flat(output, len(chunk.batch), chunk.steps)
-        return ChunkActivations(chunk, flat, *self._covered_words(chunk, steps))
+        if self.through is None:
+            yield ChunkActivations(chunk, self._signed(flat), *self._covered_words(chunk, steps))
+            return
+        for part in chunk.parts(max(1, _UNITS // self.n_neurons)):
+            covered, groups = self._covered_words(part, steps)
+            rows = flat[torch.from_numpy(groups.rows).to(flat.device)]
+            units = self.through.encode(rows, self.layer)
+            if units.shape != (len(rows), self.n_neurons):
+                raise CaptureError(
+                    f"layer {self.layer!r}: module {self.through.name!r} gives {tuple(units.shape)} instead of "
+                    f"{(len(rows), self.n_neurons)} as in the dry run; pass one that treats rows independently"
+                )
+            rows_of_units = WordGroups(np.arange(len(rows)), groups.starts, self.pooling)
+            yield ChunkActivations(part, self._signed(units), covered, rows_of_units)
+
+    def _read_routed(self, rows: RoutedRows, chunk: ForwardChunk) -> ChunkActivations:
+        """Return the activations of the words of which an expert saw at least one piece, from these pieces alone."""
+        values = self._of_positions(rows, len(chunk.batch), chunk.steps)
+        covered, groups = self._covered_words(chunk, chunk.steps)
+        if rows.ambiguous is not None and np.isin(groups.rows, rows.ambiguous.cpu().numpy()).any():
+            raise CaptureError(
+                f"layer {self.layer!r}: the expert saw some of several positions with equal inputs, so it is unknown "
+                "which; collect smaller batches, or a layer that sees every position"
+            )
+        row_of_position = np.full(rows.total, -1)
+        row_of_position[rows.positions.cpu().numpy()] = np.arange(len(values))
+        row = row_of_position[groups.rows]
+        seen = row >= 0
+        word = np.repeat(np.arange(len(groups)), groups.sizes)
+        sizes = np.bincount(word[seen], minlength=len(groups))
+        routed = sizes > 0
+        covered = covered.copy()
+        covered[covered] = routed
+        starts = np.cumsum(sizes[routed]) - sizes[routed]
+        return ChunkActivations(
+            chunk,
+            values,
+            covered,
+            WordGroups(row[seen], starts, self.pooling),
+            not_routed=int((~routed).sum()),
+            pieces=seen[routed[word]],
+        )
+
+    def _of_positions(self, rows: RoutedRows, documents: int, steps: int) -> Tensor:
+        """Return the (n_routed, neurons) activations of an expert, standardized and signed."""
+        if rows.total != documents * steps:
+            raise CaptureError(
+                f"layer {self.layer!r}: {rows.total} positions were routed to experts, for {documents} inputs of "
+                f"{steps} positions, so its rows cannot be matched to words; choose another layer"
+            )
+        return self._signed(self._real(rows.values))
+
+    def by_position(self, output: Tensor | RoutedRows, documents: int, steps: int) -> tuple[Tensor, int]:
+        """Return activations as `flat` does, those of an expert with zeros at the positions that it did not see."""
+        if not isinstance(output, RoutedRows):
+            return self.flat(output, documents, steps)
+        values = self._of_positions(output, documents, steps)
+        dense = values.new_zeros((output.total, values.shape[1]))
+        dense[output.positions] = values
+        return dense, steps
 
     def flat(self, output: Tensor, documents: int, steps: int) -> tuple[Tensor, int]:
-        """Return activations as (documents * time, neurons), standardized and signed, and their time steps.
+        """Return the layer's own activations as (documents * time, neurons), and their time steps.
 
         Args:
             output: output of the layer.
@@ -113,15 +192,22 @@ class HookPoint:
                 f"layer {self.layer!r}: {error}, for {documents} inputs of {steps} positions: it does not see every "
                 "position of every input, so its rows cannot be matched to words; choose another layer"
             ) from error
-        if arranged.is_complex():
+        return self._real(arranged.reshape(-1, self.layout.neurons)), arranged.shape[1]
+
+    def _real(self, flat: Tensor) -> Tensor:
+        """Return activations as real numbers, those of attention heads as their norms."""
+        if flat.is_complex():
             raise CaptureError(
                 f"layer {self.layer!r}: returns complex numbers, which have no order; choose another layer"
             )
-        flat = arranged.reshape(-1, self.layout.neurons)
         if flat.dtype is torch.bool:
             flat = flat.float()
         if self.heads is not None:
             flat = torch.linalg.vector_norm(flat.reshape(len(flat), self.heads, -1), dim=-1)
+        return flat
+
+    def _signed(self, flat: Tensor) -> Tensor:
+        """Return activations standardized and signed as the selection says."""
         if self.scale is not None:
             mean, deviation = torch.from_numpy(self.scale).to(flat.device)
             # A constant neuron has no standard score.
@@ -132,7 +218,7 @@ class HookPoint:
                 flat = flat.abs()
             case "negative":
                 flat = -flat
-        return flat, arranged.shape[1]
+        return flat
 
     def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
         """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
@@ -156,6 +242,8 @@ class HookPoint:
             "call": self.call,
             "calls": self.calls,
             "call_assumed": self.call_assumed,
+            **({} if self.through is None else {"through": self.through.settings}),
+            **({} if self.tap.route is None else {"expert": self.tap.route.expert}),
         }
         if self.tap.part is not None:
             settings["part"] = self.tap.part

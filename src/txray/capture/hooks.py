@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.hooks import RemovableHandle
 
 from txray.capture.compiled import require_observable, without_compiled_code
+from txray.capture.routes import Route, RoutedRows
 from txray.errors import CaptureError
 from txray.layer_patterns import matching_names
 from txray.models.base_model import in_evaluation_mode, input_device, without_wrappers
@@ -39,6 +41,7 @@ class Tap:
         copied: whether to copy the tensor at once, because the model changes it in place later.
         part: part of the output; None for its first tensor.
         stacked: whether each call reads one position: the tensors of all calls become one, with the calls as axis 1.
+        route: reads the activations of an expert; None for a layer that sees every position.
     """
 
     label: str
@@ -49,6 +52,7 @@ class Tap:
     copied: bool = False
     part: Part | None = None
     stacked: bool = False
+    route: Route | None = None
 
 
 class Captured:
@@ -59,11 +63,11 @@ class Captured:
         self._taps = {tap.label: tap for tap in taps}
         self._calls = dict.fromkeys(self._taps, 0)
         self._tensors: dict[str, list[tuple[Tensor, int]]] = {}
+        self._routed: dict[str, RoutedRows] = {}
 
     def put(self, tap: Tap, value: Any) -> None:
         """Count a call, and store its first tensor if it is the call of the tap."""
-        number = self._calls[tap.label]
-        self._calls[tap.label] += 1
+        number = self._count(tap)
         if not tap.stacked and tap.number not in (None, number):
             return
         tensor = first_tensor(value if tap.part is None else part_of(value, tap.part))
@@ -77,6 +81,20 @@ class Captured:
             self._tensors[tap.label] = []
         self._tensors[tap.label].append((tensor, tensor_version(tensor)))
 
+    def put_routed(self, tap: Tap, rows: RoutedRows) -> None:
+        """Count a call, and store the rows of an expert if it is the call of the tap."""
+        if self._count(tap) == tap.number:
+            self._routed[tap.label] = rows
+
+    def take_routed(self, label: str) -> RoutedRows:
+        """Return the rows of an expert in the latest forward pass, and forget them.
+
+        Raises:
+            CaptureError: the module that routes did not run, or not as often as in the dry run.
+        """
+        self._require_calls(label, self._routed)
+        return self._routed.pop(label)
+
     def take(self, label: str) -> Tensor:
         """Return the tensor of the latest forward pass, and forget it.
 
@@ -84,18 +102,8 @@ class Captured:
             CaptureError: the layer did not run, or not as often as in the dry run, or the model changed the tensor
                 afterwards.
         """
-        tap, calls = self._taps[label], self._calls[label]
-        self._calls[label] = 0
-        if calls and tap.calls not in (None, calls):
-            raise CaptureError(
-                f"layer {label!r}: its module ran {calls} times in this forward pass and {tap.calls} times in the dry "
-                "run, so its calls cannot be distinguished; choose a layer that runs equally often for every text"
-            )
-        if label not in self._tensors:
-            raise CaptureError(
-                f"layer {label!r}: did not run in the forward pass; choose a layer that runs for every text"
-            )
-        tensors = self._tensors.pop(label)
+        self._require_calls(label, self._tensors)
+        tap, tensors = self._taps[label], self._tensors.pop(label)
         if any(tensor_version(tensor) != version for tensor, version in tensors):
             raise CaptureError(
                 f"layer {label!r}: the model changed its {tap.side} in place, for these documents only; collect the "
@@ -109,6 +117,25 @@ class Captured:
                 "matched to positions; choose another layer"
             )
         return torch.stack([tensor for tensor, _ in tensors], dim=1)
+
+    def _count(self, tap: Tap) -> int:
+        """Count a call, and return its number, from 0."""
+        self._calls[tap.label] += 1
+        return self._calls[tap.label] - 1
+
+    def _require_calls(self, label: str, stored: Collection[str]) -> None:
+        """Raise unless the module ran as often as in the dry run; begin to count the calls of the next pass."""
+        tap, calls = self._taps[label], self._calls[label]
+        self._calls[label] = 0
+        if calls and tap.calls not in (None, calls):
+            raise CaptureError(
+                f"layer {label!r}: its module ran {calls} times in this forward pass and {tap.calls} times in the dry "
+                "run, so its calls cannot be distinguished; choose a layer that runs equally often for every text"
+            )
+        if label not in stored:
+            raise CaptureError(
+                f"layer {label!r}: did not run in the forward pass; choose a layer that runs for every text"
+            )
 
 
 def tensor_version(tensor: Tensor) -> int:
@@ -244,7 +271,11 @@ def capturing(model: nn.Module, layers: str | Tap | Sequence[str | Tap]) -> Iter
     captured = Captured(taps)
     with ExitStack() as hooks, without_compiled_code():
         for tap in taps:
-            hooks.enter_context(_hooked(modules[tap.layer], tap, captured))
+            if tap.route is None:
+                hooks.enter_context(_hooked(modules[tap.layer], tap, captured))
+            else:
+                put = partial(captured.put_routed, tap)
+                hooks.enter_context(tap.route.attached({**modules, "": model}, tap.layer, tap.side, put))
         yield captured
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from txray.capture.hooks import Part, Side
 from txray.capture.layout import Axes
 from txray.capture.selection import Selection
+from txray.capture.through import ThroughLike, require_through
 from txray.checks import is_integer
 from txray.errors import UnknownNameError, UsageError
 
@@ -16,7 +17,7 @@ Units = Literal["element", "head"]
 """What a unit of a layer is: an element of its activations, or an attention head."""
 UNITS: tuple[Units, ...] = get_args(Units)
 
-_INPUT, _OUTPUT, _HEAD, _HEADS, _CALL = "input", "output=", "head", "heads=", "call="
+_INPUT, _OUTPUT, _HEAD, _HEADS, _CALL, _EXPERT = "input", "output=", "head", "heads=", "call=", "expert="
 """Options after the name of a layer, separated by colons."""
 
 
@@ -41,10 +42,16 @@ class Layer:
             activation is the norm of its elements.
         heads: number of heads, which implies units="head"; by default that of the axes, the module or the model's
             configuration.
+        expert: for a module that holds the weights of several experts: the number of the expert whose neurons are
+            read, from 0, or `*` for all experts, each as a layer of its own.
+        through: a module that is applied to the activations of the words, and whose outputs are collected instead, such
+            as a sparse autoencoder; its method `encode` if it has one. Or the folder of an autoencoder (see
+            `txray.load_autoencoder`); for a pattern, also a mapping or a function from names of layers to modules.
 
     Raises:
         UnknownNameError: unknown units.
-        UsageError: an option has a value of the wrong type, or both `input` and `output` are given.
+        UsageError: an option has a value of the wrong type, or `expert`, `input`, `output` and
+            `units` are combined in a way that has no meaning.
     """
 
     name: str
@@ -56,6 +63,8 @@ class Layer:
     output: Part | None = None
     units: Units = "element"
     heads: int | None = None
+    expert: int | Literal["*"] | None = None
+    through: ThroughLike | None = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         if self.call is not None:
@@ -63,6 +72,8 @@ class Layer:
         if not isinstance(self.input, bool):
             raise UsageError(f"layer {self.name!r}: input={self.input!r}; pass True or False")
         self._check_output()
+        if self.through is not None:
+            require_through(self.name, self.through)
         if self.units not in UNITS:
             raise UnknownNameError.of("units", self.units, UNITS)
         if self.heads is not None:
@@ -70,6 +81,7 @@ class Layer:
             if self.heads < 1:
                 raise UsageError(f"layer {self.name!r}: heads={self.heads}; pass a number of at least 1")
             object.__setattr__(self, "units", "head")
+        self._check_expert()
 
     def _set_integer(self, option: str, expected: str) -> None:
         value = getattr(self, option)
@@ -94,9 +106,29 @@ class Layer:
                 f"layer {self.name!r}: output={self.output!r}; pass an index from 0, or the name of a part"
             )
 
+    def _check_expert(self) -> None:
+        if self.expert is None:
+            return
+        if self.expert != "*":
+            self._set_integer("expert", "a number from 0, or '*' for all experts")
+        if isinstance(self.expert, int) and self.expert < 0:
+            raise UsageError(
+                f"layer {self.name!r}: expert={self.expert}; pass a number from 0, or '*' for all experts"
+            )
+        for option, given in (
+            ("input=True", self.input),
+            (f"output={self.output!r}", self.output is not None),
+            ("units='head'", self.units == "head"),
+        ):
+            if given:
+                raise UsageError(
+                    f"layer {self.name!r}: expert={self.expert!r} and {option}; choose one: the neurons of an expert "
+                    "are neither an input nor an output of its module"
+                )
+
     @classmethod
     def parse(cls, text: str) -> Layer:
-        """Return the layer described by a text such as `encoder.act:call=1` or `mlp.down_proj:input`.
+        """Return the layer described by a text such as `act:call=1`, `mlp.down_proj:input` or `mlp.experts:expert=3`.
 
         A text with any other option after a colon is taken as the name of a layer.
 
@@ -125,6 +157,8 @@ class Layer:
             options.append(_HEAD if self.heads is None else f"{_HEADS}{self.heads}")
         if self.call is not None:
             options.append(f"{_CALL}{self.call}")
+        if self.expert is not None:
+            options.append(f"{_EXPERT}{self.expert}")
         return ":".join((self.name, *options))
 
     @property
@@ -143,6 +177,9 @@ def _setting(option: str) -> tuple[str, Any] | None:
         return "heads", int(option.removeprefix(_HEADS))
     if option.startswith(_CALL) and option.removeprefix(_CALL).removeprefix("-").isdecimal():
         return "call", int(option.removeprefix(_CALL))
+    expert = option.removeprefix(_EXPERT)
+    if option.startswith(_EXPERT) and (expert == "*" or expert.isdecimal()):
+        return "expert", "*" if expert == "*" else int(expert)
     if option.startswith(_OUTPUT) and option != _OUTPUT:
         return "output", option.removeprefix(_OUTPUT)
     return None

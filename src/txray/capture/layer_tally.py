@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from txray.capture.activations import (
     SelectedActivations,
+    WordGroups,
     as_numpy,
     is_finite,
     row_sums,
@@ -33,6 +35,7 @@ NOT_POSITIVE = "no positive activation"
 NOT_ABOVE = "no activation above the threshold"
 NOT_STRONGEST = "not the strongest position of any neuron"
 OUTSIDE = "outside the layer's output"
+NOT_ROUTED = "not routed to this expert"
 
 
 class LayerTally:
@@ -68,7 +71,8 @@ class LayerTally:
         ids = self._count_features(words)
         if not covered.all():
             words = words.where(covered)
-            self.skipped[OUTSIDE] += int((~covered).sum())
+            outside = int((~covered).sum()) - activations.not_routed
+            self.skipped += Counter({OUTSIDE: outside, NOT_ROUTED: activations.not_routed})
             ids = {feature_type: feature_id[covered] for feature_type, feature_id in ids.items()}
         if not is_finite(activations.flat):
             self._require_finite(activations, words)
@@ -78,7 +82,7 @@ class LayerTally:
             for complete in self._positions.offer(as_numpy(activations.of_words()), words):
                 self._add_document(*complete)
             return
-        selected = select(activations.flat, activations.groups, self.hook_point.selection)
+        selected = self._select(activations.flat, activations.groups)
         if isinstance(selected, SelectedActivations):
             self._account(len(run_starts(selected.group)), len(words))
             strong = selected
@@ -87,12 +91,14 @@ class LayerTally:
             strong = strongest_groups(selected, self._exemplars.k, words.key, words.word)
         for feature_type, feature_id in ids.items():
             _add(self._tallies[feature_type], words.fold, feature_id, selected)
+        # One word can be an exemplar of a hundred neurons.
+        groups, occurrence = strong.group.tolist(), cache(words.occurrence)
         self._exemplars.update(
             strong.neuron,
             strong.value,
             words.key[strong.group],
             words.word[strong.group],
-            lambda i: words.occurrence(int(strong.group[i])),
+            lambda i: occurrence(groups[i]),
             lambda rows: around(
                 words.row, words.word, strong.group[rows], strong.neuron[rows], activations.at
             ),
@@ -154,14 +160,17 @@ class LayerTally:
         # Sums, because the maximum of a word can be finite while its other activations are not.
         words.require_finite(layer, row_sums(activations.of_words()), np.arange(len(words)))
         if SUBWORD in self._tallies:
-            _, word_of_piece = words.pieces()
+            _, word_of_piece = words.pieces(activations.pieces)
             words.require_finite(layer, row_sums(activations.flat[activations.groups.rows]), word_of_piece)
+
+    def _select(self, flat: Tensor, groups: WordGroups) -> Tensor | SelectedActivations:
+        return select(flat, groups, self.hook_point.selection, sparse=self.hook_point.through is not None)
 
     def _update_pieces(self, activations: ChunkActivations, words: ChunkWords) -> None:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
-        names, word_of_piece = words.pieces()
-        selected = select(activations.flat, activations.groups.pieces(), self.hook_point.selection)
+        names, word_of_piece = words.pieces(activations.pieces)
+        selected = self._select(activations.flat, activations.groups.pieces())
         _add(tally, words.fold[word_of_piece], tally.feature_ids(names), selected)
 
     def _add_document(

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 from txray.capture.compiled import require_observable
 from txray.capture.dry_runs import DryRuns, Reading, fills_windows, runs_in_text_order
+from txray.capture.expert_layers import (
+    hook_point_in_expert,
+    hook_point_of_expert,
+    require_readable_experts,
+    single_layers,
+)
+from txray.capture.expert_modules import module_expert
+from txray.capture.fused_experts import Experts, experts_in
 from txray.capture.heads import n_heads
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import VERBS, Part, Side, Tap, layer_names, matching_layers, modules_by_name
+from txray.capture.hooks import VERBS, Tap, layer_names, matching_layers, modules_by_name
 from txray.capture.layer import Layer, Layers, as_layers
 from txray.capture.layout import Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.capture.selection import Selection
+from txray.capture.through import Through, module_for
 from txray.errors import CaptureError, UnknownNameError, UsageError, warn_user
 from txray.layer_patterns import matching_names
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
+
+THROUGH = ":through="
+"""Precedes the name of a module through which a layer was read, in the name of the layer in a stage."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class LayerShape:
         layout: layout of the output; None if it has no activations per position.
         calls: number of its calls under this name in a forward pass.
         aliases: other names of the same module.
+        experts: the experts whose weights the module holds; None if it holds none.
+        routed: whether the layer is part of an expert and sees only some positions.
     """
 
     name: str
@@ -42,6 +56,13 @@ class LayerShape:
     layout: Layout | None
     calls: int = 1
     aliases: tuple[str, ...] = ()
+    experts: Experts | None = None
+    routed: bool = False
+
+    @property
+    def neurons(self) -> int | None:
+        """Return the number of neurons; None if the layer has no activations per position."""
+        return self.shape[-1] if self.routed else None if self.layout is None else self.layout.neurons
 
 
 def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "**") -> list[LayerShape]:
@@ -62,18 +83,28 @@ def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "
     ran = set(runs.first.ran) & set(runs.second.ran)
     for name in runs.first.distinct([name for name in names if name in ran]):
         calls = runs.first.calls(name)
-        if len(runs.second.calls(name)) != len(calls):
+        routed = module_expert(adapter, runs, name, "output") is not None
+        if len(runs.second.calls(name)) != len(calls) and not routed:
             continue  # the number of calls depends on the text
         tensors = runs.shapes(Reading(name, number=calls[-1].number))
         if tensors is None:
             continue
         try:
-            layout: Layout | None = layout_of(name, *tensors)
+            layout: Layout | None = None if routed else layout_of(name, *tensors)
         except CaptureError:
             layout = None
         aliases = tuple(runs.first.aliases(name))
         shapes.append(
-            LayerShape(name, type(modules[name]).__name__, tensors[0].shape, layout, len(calls), aliases)
+            LayerShape(
+                name,
+                type(modules[name]).__name__,
+                tensors[0].shape,
+                layout,
+                len(calls),
+                aliases,
+                experts_in(modules[name]),
+                routed,
+            )
         )
     return shapes
 
@@ -83,9 +114,10 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
 
     Raises:
         UnknownNameError: unknown layer, layout or part of an output.
-        UsageError: a layer occurs twice, or a call does not exist.
+        UsageError: a layer occurs twice, or a call or an expert does not exist.
         CaptureError: a layer does not run, does not run equally often for every input, has no activations per
-            position, has more steps than the input without a `lag`, or is TorchScript.
+            position, has more steps than the input without a `lag`, or is TorchScript; or the neurons of experts
+            cannot be computed from the weights of their module.
     """
     modules = modules_by_name(adapter.module)
     names = names_of_layers(adapter.module, layers)
@@ -94,21 +126,45 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
         require_observable(modules, name, adapter.module)
     parts = dict.fromkeys(layer.output for layer in names if layer.output is not None)
     runs = DryRuns.of(adapter, watched, tuple(parts))
-    layer_of_tensor: dict[tuple[nn.Module, int | None, Side, Part | None, bool], Layer] = {}
-    hook_points = []
+    require_readable_experts(adapter, modules, names)
+    layer_of_tensor: dict[tuple[object, ...], Layer] = {}
+    hook_points: list[HookPoint] = []
     for layer, matched in names.items():
-        for name in runs.first.distinct(matched):
-            hook_point = _hook_point_of(adapter, runs, replace(layer, name=name), selection)
+        for single in single_layers(modules, layer, _distinct(adapter, runs, layer, matched)):
+            hook_point = _hook_point_of(adapter, runs, single, selection)
             tap = hook_point.tap
-            key = (modules[name], tap.number, tap.side, tap.part, hook_point.heads is not None)
+            expert = None if tap.route is None else tap.route.expert
+            through = None if hook_point.through is None else hook_point.through.module
+            key = (
+                modules[single.name],
+                tap.number,
+                tap.side,
+                tap.part,
+                hook_point.heads is not None,
+                expert,
+                through,
+            )
             if key in layer_of_tensor:
                 raise UsageError(
                     f"collect: layer {hook_point.layer!r} is selected twice, by {layer_of_tensor[key].label!r} and "
                     f"{layer.label!r}; select it once"
                 )
+            if any(hook_point.layer == other.layer for other in hook_points):
+                raise UsageError(
+                    f"collect: two modules of layer {hook_point.layer!r} have the same name; set an attribute "
+                    "`name` on each of them"
+                )
             layer_of_tensor[key] = layer
             hook_points.append(hook_point)
     return hook_points
+
+
+def _distinct(adapter: ModelAdapter, runs: DryRuns, layer: Layer, names: Sequence[str]) -> Iterator[str]:
+    """Yield the names of different calls, and those in experts, even if no position was routed there."""
+    distinct = set(runs.first.distinct(names))
+    for name in names:
+        if name in distinct or module_expert(adapter, runs, name, layer.side) is not None:
+            yield name
 
 
 def warn_of_reading(hook_points: Iterable[HookPoint]) -> None:
@@ -134,10 +190,18 @@ def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]
 
 
 def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection: Selection) -> HookPoint:
-    """Return the hook point of one module."""
+    """Return the hook point of one module, or of one expert."""
     name = layer.name
+    if layer.expert is None and layer.call is None and layer.output is None and layer.units != "head":
+        expert = module_expert(adapter, runs, name, layer.side)
+        if expert is not None:
+            _require_no_module(layer)
+            return hook_point_in_expert(adapter, runs, layer, selection, expert)
     stacked = layer.call is None and runs.one_call_per_position(name)
     call, calls = (0, 1) if stacked else _call(runs, layer)
+    if layer.expert is not None:
+        _require_no_module(layer)
+        return hook_point_of_expert(adapter, runs, layer, selection, call, calls)
     label = replace(layer, call=None if layer.call is None else call).label
     number = None if stacked else runs.first.calls(name)[call].number
     reading = Reading(name, layer.side, layer.output, number)
@@ -165,7 +229,7 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
             f"steps cannot be matched to words; pass txray.Layer({name!r}, lag=1), or TextModel(lags=...), if the "
             "model puts an extra step before the text (lag=0: after it), or use a forward= that adds none"
         )
-    return HookPoint(
+    hook_point = HookPoint(
         layer=label,
         tap=Tap(
             label=label,
@@ -186,6 +250,35 @@ def _hook_point_of(adapter: ModelAdapter, runs: DryRuns, layer: Layer, selection
         call_assumed=calls > 1 and layer.call is None,
         random=runs.random(reading),
         heads=_heads(adapter, layer, label, layout),
+    )
+    return hook_point if layer.through is None else _read_through(hook_point, layer, runs, reading)
+
+
+def _require_no_module(layer: Layer) -> None:
+    """Raise if the neurons of an expert are to be read through a module."""
+    if layer.through is not None:
+        raise UsageError(
+            f"layer {layer.label!r}: the neurons of a single expert cannot be read through a module; omit through, or "
+            "choose the layer that holds the experts"
+        )
+
+
+def _read_through(hook_point: HookPoint, layer: Layer, runs: DryRuns, reading: Reading) -> HookPoint:
+    """Return a hook point whose activations are read through the module of its layer."""
+    tensor = reading.tensor(runs.first)
+    if layer.through is None or tensor is None:
+        return hook_point
+    size, _ = runs.shapes(reading) or (None, None)
+    assert size is not None
+    flat, _ = hook_point.flat(tensor, size.documents, size.steps)
+    through = Through.of(hook_point.layer, module_for(layer.through, layer.name), flat)
+    label = f"{hook_point.layer}{THROUGH}{through.name}"
+    return replace(
+        hook_point,
+        layer=label,
+        tap=replace(hook_point.tap, label=label),
+        through=through,
+        random=hook_point.random or through.random,
     )
 
 

@@ -116,9 +116,10 @@ def run(
             if number > done:
                 for chunk in adapter.chunks(batch):
                     for consumer in consumers:
-                        output = captured.take(consumer.hook_point.layer)
+                        output = consumer.hook_point.take(captured)
                         if len(chunk.row):
-                            consumer.update(consumer.hook_point.read(output, chunk))
+                            for activations in consumer.hook_point.read(output, chunk):
+                                consumer.update(activations)
                 if checkpoint is not None:
                     checkpoint.offer(number)
             advance(sum(len(model_input.words) for model_input in batch))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
 from txray.capture.encoding import EncodedDocument, Indices, ModelInput, inputs
+from txray.capture.forward_chunk import ForwardChunk
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line
@@ -25,7 +26,6 @@ from txray.models.load import as_model
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
-from txray.preferences import Occurrence
 
 Autocast = Literal["bfloat16", "float16"]
 """Number types for the operations of a model."""
@@ -34,36 +34,6 @@ _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _CHUNK_STEPS = 2048
 """Time steps of one call of a recurrent layer; longer documents continue with its state."""
-
-
-@dataclass(frozen=True, eq=False)
-class ForwardChunk:
-    """The words that one forward pass over a batch, or a part of it, covers.
-
-    Attributes:
-        batch: (n_inputs,) inputs of the model.
-        row: (n_words,) input of the batch that each word belongs to.
-        word: (n_words,) position of each word in its document, from 0; ascending within an input.
-        starts: (n_words,) index in `step` of the first piece of each word.
-        step: (n_pieces,) time step of each piece in this pass.
-        lengths: (n_inputs,) number of time steps of this pass that each input uses.
-        steps: number of time steps of this pass.
-        outputs: (n_words,) the model's output at each word; None if not requested.
-        probability: (n_inputs,) probability of the class `pos`; None if the model is not a classifier.
-        occurrences: cache of occurrences by input and word: one word is often the strongest of many neurons, in many
-            layers.
-    """
-
-    batch: list[ModelInput]
-    row: Indices
-    word: Indices
-    starts: Indices
-    step: Indices
-    lengths: Indices
-    steps: int
-    outputs: list[str] | None = None
-    probability: NDArray[np.float64] | None = None
-    occurrences: dict[tuple[int, int], Occurrence] = field(default_factory=dict)
 
 
 class ModelAdapter(Protocol):

@@ -11,6 +11,7 @@ from txray.capture.dry_run_inputs import min_input_length, padded_input, text_id
 from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import capturing, evaluating
 from txray.capture.model_adapter import ModelAdapter, TextModelAdapter
+from txray.capture.routes import RoutedRows
 from txray.errors import CaptureError, PaddingWarning, warn_user
 from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
@@ -48,7 +49,7 @@ def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> N
         with capturing(adapter.module, [hook_point.tap for hook_point in hook_points]) as captured:
             adapter.run(ids, mask, "an input of a few words")
             return {
-                hook_point.layer: _rows(hook_point, captured.take(hook_point.layer), ids, lengths)
+                hook_point.layer: _rows(hook_point, hook_point.take(captured), ids, lengths)
                 for hook_point in hook_points
             }
 
@@ -96,9 +97,11 @@ def _warn(name: str, changed: str) -> None:
     )
 
 
-def _rows(hook_point: HookPoint, output: Tensor, ids: Tensor, lengths: Sequence[int]) -> Sequence[Tensor]:
+def _rows(
+    hook_point: HookPoint, output: Tensor | RoutedRows, ids: Tensor, lengths: Sequence[int]
+) -> Sequence[Tensor]:
     """Return a layer's activations at the positions in use, input by input."""
-    flat, steps = hook_point.flat(output, *ids.shape)
+    flat, steps = hook_point.by_position(output, *ids.shape)
     by_input = flat.reshape(len(lengths), steps, -1)
     missing = max(hook_point.layout.missing, 0)
     return [row[: length - missing] for row, length in zip(by_input, lengths, strict=True)]

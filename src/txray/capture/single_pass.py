@@ -22,6 +22,7 @@ from txray.capture.request import CollectRequest
 from txray.capture.scales import Scales, ScaleTally, scale_table
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
+from txray.identity import derived
 from txray.models.fingerprint import model_fingerprint
 from txray.preferences import Preferences, Stage
 from txray.preferences.stage_warnings import stage_warnings, wins_of
@@ -78,7 +79,7 @@ class Collection:
         return {
             "name": request.name,
             "model": self._fingerprint,
-            "reading code": self._adapter.fingerprint,
+            "reading code": self._reading_code(),
             "corpus": corpus.fingerprint,
             "layers": [[point.layer, *point.settings().values()] for point in self._hook_points],
             "feature_types": list(request.feature_types),
@@ -88,6 +89,11 @@ class Collection:
             "batch_positions": request.batch_positions,
             "scales": None if request.scales is None else request.scales.table.write_json(),
         }
+
+    def _reading_code(self) -> str:
+        """Return a fingerprint of the code that reads: the adapter's, and that of modules between layer and neurons."""
+        codes = [point.through.code for point in self._hook_points if point.through is not None]
+        return derived(self._adapter.fingerprint, *codes) if codes else self._adapter.fingerprint
 
     def require_memory(self, corpus: Corpus, memory: int | None = None) -> None:
         """Raise if the tallies of a corpus do not fit into memory; see `txray.capture.estimate`.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from txray.capture.encoding import EncodedDocument, Indices
 from txray.capture.features import OUTPUT, features_of
-from txray.capture.model_adapter import ForwardChunk
+from txray.capture.forward_chunk import ForwardChunk
 from txray.errors import CaptureError
 from txray.preferences import Occurrence
 from txray.preferences.exemplars import CONTEXT
@@ -71,8 +71,11 @@ class ChunkWords:
                 names += [features[word] for word in words]
         return names
 
-    def pieces(self) -> tuple[list[str], Indices]:
-        """Return (n_pieces,) names of the pieces of the words, and (n_pieces,) the word of each piece."""
+    def pieces(self, mask: NDArray[np.bool_] | None = None) -> tuple[list[str], Indices]:
+        """Return (n_pieces,) names of the pieces of the words, and (n_pieces,) the word of each piece.
+
+        With a mask over all pieces, only those for which it is True.
+        """
         names: list[str] = []
         sizes: list[int] = []
         for row, words in self._by_input():
@@ -86,7 +89,10 @@ class ChunkWords:
             for index in np.searchsorted(model_input.words, words).tolist():
                 names += model_input.pieces[int(model_input.starts[index]) : int(ends[index])]
                 sizes.append(int(ends[index] - model_input.starts[index]))
-        return names, np.repeat(np.arange(len(sizes)), sizes)
+        word_of_piece = np.repeat(np.arange(len(sizes)), sizes)
+        if mask is None or mask.all():
+            return names, word_of_piece
+        return list(compress(names, mask)), word_of_piece[mask]
 
     def require_finite(self, layer: str, sums: NDArray[np.floating], word_of_sum: Indices) -> None:
         """Raise if a sum of activations is not finite.

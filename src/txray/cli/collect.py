@@ -77,11 +77,12 @@ def collect(
         corpus = corpus.shard(*shard)
     # The workers of an engine move the model to their own devices.
     model_device = device_of("cpu" if engine is not None else device)
-    loaded = load_model(model, base=base).to(rank_device(model_device, engine_options.shard))
+    run_device = rank_device(model_device, engine_options.shard)
+    loaded = load_model(model, base=base).to(run_device)
     stage = collect_stage(
         loaded,
         collect_options.annotated(corpus),
-        layers=options.default_layers(collect_options.layer, loaded),
+        layers=collect_options.layers(loaded, str(run_device)),
         feature_types=collect_options.feature_type,
         selection=collect_options.selection,
         name=name,

@@ -12,6 +12,7 @@ from txray.text import plural
 if TYPE_CHECKING:
     from torch import nn
 
+    from txray.capture import LayerShape
     from txray.models import TextModel
 
 _MAX_ALIASES = 2
@@ -46,17 +47,20 @@ def layers(
             shape.name,
             shape.kind,
             " x ".join(map(str, shape.shape)),
-            None if shape.layout is None else shape.layout.neurons,
-            "no activation per position"
-            if shape.layout is None
-            else _layout(shape.layout.axes, shape.layout.missing),
+            shape.neurons,
+            _positions(shape),
+            None if shape.experts is None else f"{shape.experts.number} x {shape.experts.neurons}",
             _calls(shape.calls, shape.aliases),
         )
         for shape in layer_shapes(loaded, pattern)
     ]
-    columns = ["layer", "kind", "output", "neurons", "layout", "calls"]
+    columns = ["layer", "kind", "output", "neurons", "layout", "experts", "calls"]
     print_table(pl.DataFrame(rows, schema=columns, orient="row"))
     typer.echo("output: shape for 2 documents of 11 positions, or fewer if the model has a lower limit")
+    if any(row[-2] for row in rows):
+        typer.echo(
+            "experts: number and neurons of each; --layer NAME:expert=0 collects the first, NAME:expert=* all"
+        )
     if any(row[-1] for row in rows):
         typer.echo(
             "calls: runs per forward pass, and other names; --layer NAME:call=0 collects the first run"
@@ -77,6 +81,17 @@ def role_lines(model: TextModel | nn.Module) -> list[str]:
         f"{plural(len(role.layers), 'layer')}"
         for role in roles
     ]
+
+
+def _positions(shape: LayerShape) -> str:
+    """Return for which positions a layer has activations, and in which order of axes."""
+    if shape.routed:
+        return "positions routed to the expert"
+    return (
+        "no activation per position"
+        if shape.layout is None
+        else _layout(shape.layout.axes, shape.layout.missing)
+    )
 
 
 def _layout(axes: str, missing: int) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import nn
 
+    from txray import capture
     from txray.corpus import Corpus
     from txray.models import TextModel
     from txray.tracking import Logger
@@ -219,11 +220,19 @@ class CollectOptions:
         typer.Option(
             help="Name or pattern, such as encoder.layer.*.intermediate; repeat for several. By default rnn, or "
             "the MLP neurons of a transformer (see txray layers). NAME:input collects the input of a layer, NAME:head "
-            "its attention heads, NAME:output=1 a part of its output, NAME:call=0 its first call if it runs several "
-            "times.",
+            "its attention heads, NAME:output=1 a part of its output, NAME:expert=0 the neurons of its first expert, "
+            "NAME:call=0 its first call if it runs several times.",
             show_default=False,
         ),
     ] = field(default_factory=list)
+    through: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of a sparse autoencoder (SAELens) whose latents are collected instead of the layer's neurons; "
+            "one for each --layer, in the same order. For a pattern, a folder of folders named like the layers. "
+            "Without --layer, the layer that the folder names."
+        ),
+    ] = None
     feature_type: Annotated[
         list[str],
         typer.Option(
@@ -242,6 +251,14 @@ class CollectOptions:
     lexicon: annotate.Lexicons = None
     spacy: annotate.Pipelines = None
     max_words: MaxWords = None
+
+    def layers(self, model: TextModel | nn.Module, device: str = "cpu") -> list[str | capture.Layer]:
+        """Return the layers to collect from a model, see `default_layers` and `layers_through`."""
+        from txray.cli.through import layers_through
+
+        if self.through:
+            return layers_through(self.layer, self.through, device, model)
+        return list(default_layers(self.layer, model))
 
     def annotated(self, corpus: Corpus) -> Corpus:
         """Return the corpus with the annotations that the options name."""

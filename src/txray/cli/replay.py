@@ -53,6 +53,7 @@ def replay(
     would have written during the training: stages in OUT/stages, tables in OUT/timeline.
     """
     from txray.cli.tables import print_timeline
+    from txray.cli.through import layers_through
     from txray.models import load_model
     from txray.tracking import CollectSpec
     from txray.tracking import replay as replay_training
@@ -60,7 +61,7 @@ def replay(
 
     spec = CollectSpec(
         collect_options.annotated(text_options.open()),
-        collect_options.layer or ["rnn"],
+        layers_through(collect_options.layer or ["rnn"], collect_options.through, str(device_of(device))),
         collect_options.feature_type,
         collect_options.selection,
         collect_options.max_words,

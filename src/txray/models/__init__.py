@@ -8,6 +8,7 @@ from txray._lazy import attach
 
 if TYPE_CHECKING:
     from txray.models.adapter import from_transformers as from_transformers
+    from txray.models.autoencoder import load_autoencoder as load_autoencoder
     from txray.models.huggingface import hugging_face as hugging_face
     from txray.models.load import load_model as load_model
     from txray.models.recurrent import Cell as Cell
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from txray.models.snapshot import load_snapshot as load_snapshot
     from txray.models.snapshot import save_model as save_model
     from txray.models.snapshot import snapshot_metadata as snapshot_metadata
+    from txray.models.sparse_encoder import EncoderConfig as EncoderConfig
+    from txray.models.sparse_encoder import SparseEncoder as SparseEncoder
     from txray.models.text_model import Pieces as Pieces
     from txray.models.text_model import Pooling as Pooling
     from txray.models.text_model import Task as Task

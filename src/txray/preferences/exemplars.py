@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,13 @@ class Occurrence:
     label: str | None = None
 
 
+_fields = attrgetter(*(field.name for field in fields(Occurrence)))
+"""Return the fields of an occurrence as a tuple; `astuple` copies each of them."""
+
+_rank = itemgetter(slice(3))
+"""Return the sort key of an entry: activation, document and position."""
+
+
 class ExemplarTally:
     """The `k` strongest occurrences per neuron; ties go to the smaller document key, then position.
 
@@ -105,19 +113,27 @@ class ExemplarTally:
         fresh: dict[tuple[int, int], int] = {}
         strong = np.flatnonzero(activation >= self._threshold[neuron])
         # Strongest first, so that most of the weaker offers of a neuron are rejected at once.
-        for i in strong[np.argsort(-activation[strong], kind="stable")].tolist():
-            index, value = int(neuron[i]), float(activation[i])
-            rank = (-value, int(document_key[i]), int(position[i]))
+        strong = strong[np.argsort(-activation[strong], kind="stable")]
+        ranks = zip(
+            *((-activation[strong]).tolist(), document_key[strong].tolist(), position[strong].tolist()),
+            strict=True,
+        )
+        for i, index, rank in zip(strong.tolist(), neuron[strong].tolist(), ranks, strict=True):
             entries = self._entries[index]
             slot = len(entries)
             if slot == self.k:
                 if rank >= entries[-1][:3]:
                     continue
                 slot = entries.pop()[-1]
-            insort(entries, (*rank, occurrence(i), slot), key=lambda entry: entry[:3])
+            entry = (*rank, occurrence(i), slot)
+            if not entries or rank >= entries[-1][:3]:
+                entries.append(entry)
+            else:
+                insort(entries, entry, key=_rank)
             fresh[index, slot] = i
-            self._raise_threshold(index)
         if fresh:
+            for index in {index for index, _ in fresh}:
+                self._raise_threshold(index)
             offers = np.array(list(fresh.values()), np.int64)
             known = np.float32(np.nan) if activations is None else _single(activations(offers))
             neurons, slots = np.array(list(fresh), np.int64).T
@@ -136,15 +152,15 @@ class ExemplarTally:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
-        rows = [[(*entry[:3], astuple(entry[3])) for entry in entries] for entries in self._entries]
+        rows = [[(*entry[:3], _fields(entry[3])) for entry in entries] for entries in self._entries]
         return {"kept": as_bytes(rows), "activations": self._around()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a state of `state_dict`."""
         self._entries = [
             [
-                (value, key, position, Occurrence(*fields), slot)
-                for slot, (value, key, position, fields) in enumerate(rows)
+                (value, key, position, Occurrence(*values), slot)
+                for slot, (value, key, position, values) in enumerate(rows)
             ]
             for rows in from_bytes(state["kept"])
         ]
@@ -156,7 +172,7 @@ class ExemplarTally:
         """Return one row per occurrence, by neuron and descending activation; `layer` fills the first column."""
         # Columns from `document` to `label` are the fields of an occurrence.
         rows = [
-            (layer, neuron, rank, -entry[0], *astuple(entry[3]))
+            (layer, neuron, rank, -entry[0], *_fields(entry[3]))
             for neuron, entries in enumerate(self._entries)
             for rank, entry in enumerate(entries)
         ]

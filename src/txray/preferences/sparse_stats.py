@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from txray.arrays import Floats, Ints
 from txray.preferences.grouped_stats import GroupedStats, run_starts
 
+SORTING_BYTES = 144
+"""Memory that sorting and merging rows needs at most, per row of the result: the rows themselves, and copies."""
+
 
 @dataclass(frozen=True, slots=True)
 class SparseStats:
@@ -59,18 +62,24 @@ class SparseStats:
     @classmethod
     def combined(cls, parts: Sequence[SparseStats]) -> SparseStats:
         """Concatenate parts and merge rows of the same key; keys ascend."""
-        rows = cls.concatenated(parts)
-        if len(rows) == 0:
+        key = np.concatenate([part.key for part in parts]) if parts else np.zeros(0, np.int64)
+        if len(key) == 0:
             return cls.empty()
-        order = np.argsort(rows.key, kind="stable")
-        key = rows.key[order]
+        order = np.argsort(key, kind="stable")
+        key = key[order]
         starts = run_starts(key)
+
+        # Column by column, so that only one of them is in memory several times.
+        def merged(name: str, reduce: np.ufunc) -> NDArray[Any]:
+            column = np.concatenate([getattr(part, name) for part in parts])
+            return reduce.reduceat(column[order], starts)
+
         return cls(
             key=key[starts],
-            count=np.add.reduceat(rows.count[order], starts),
-            sum=np.add.reduceat(rows.sum[order], starts),
-            sum_sq=np.add.reduceat(rows.sum_sq[order], starts),
-            max=np.maximum.reduceat(rows.max[order], starts),
+            count=merged("count", np.add),
+            sum=merged("sum", np.add),
+            sum_sq=merged("sum_sq", np.add),
+            max=merged("max", np.maximum),
         )
 
     @classmethod

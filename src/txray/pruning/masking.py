@@ -24,7 +24,7 @@ from txray.capture.hooks import (
     with_first_tensor,
 )
 from txray.capture.layer import Layer
-from txray.capture.layers import hook_points_for
+from txray.capture.layers import THROUGH, hook_points_for
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection
@@ -158,6 +158,11 @@ class MaskTarget:
         cls, model: nn.Module | TextModel, layer: str, module: nn.Module, requested: Layer
     ) -> MaskTarget:
         """Return the input, the output or a part of the output of a module, which is no recurrent layer of torch."""
+        if requested.expert is not None:
+            raise UsageError(
+                f"layer {layer!r}: the neurons of this expert are neither an input nor an output of a module, so they "
+                f"cannot be masked; set the weights of down_proj[{requested.expert}] that read them to zero instead"
+            )
         if isinstance(model, TextModel | RecurrentModel):
             (hook_point,) = hook_points_for(adapter_for(model, outputs=False), requested, _OUTPUTS)
             if hook_point.tap.stacked:
@@ -166,6 +171,14 @@ class MaskTarget:
                     "around it"
                 )
             _require_single_call(layer, hook_point.tap.calls)
+            if hook_point.tap.route is not None:
+                whole = unwrapped(model.module if isinstance(model, TextModel) else model)
+                names = [name for name, shared in modules_by_name(whole).items() if shared is module]
+                if len(names) > 1:
+                    raise UsageError(
+                        f"layer {layer!r}: its module is shared by {len(names)} layers, such as {names[-1]!r}, and a "
+                        "mask would act on all of them; mask another layer of the expert"
+                    )
             tap, n_neurons = hook_point.tap, hook_point.n_neurons
             width = hook_point.layout.neurons // n_neurons
             return cls(layer, module, n_neurons, hook_point.layout, side=tap.side, part=tap.part, width=width)
@@ -350,6 +363,11 @@ def resolve_layer_name(module: nn.Module, layer: str) -> str:
     prefixed = base_prefix(module) + layer
     names = set(layer_names(module))
     if layer not in names and prefixed not in names:
+        if THROUGH in layer:
+            raise UsageError(
+                f"layer {layer!r}: its units are outputs of a module that is not part of the model, so a mask cannot "
+                "act on them; mask neurons of the layer itself"
+            )
         parsed = Layer.parse(layer)
         if parsed.name != layer:
             options = replace(parsed, call=None).label.removeprefix(parsed.name)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from txray.capture import Layer, Selection, collect
+from txray.capture.through import through_fingerprint
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models.text_model import TextModel
@@ -89,4 +90,11 @@ class CollectSpec:
             "selection": str(self.selection),
             "folds": self.folds,
             "exemplars": self.exemplars,
+            **self._through(),
         }
+
+    def _through(self) -> dict[str, list[str | None]]:
+        """Return fingerprints of the modules through which layers are read; empty if there are none."""
+        through = [layer.through if isinstance(layer, Layer) else None for layer in self.layers]
+        fingerprints = [None if modules is None else through_fingerprint(modules) for modules in through]
+        return {"through": fingerprints} if any(fingerprints) else {}

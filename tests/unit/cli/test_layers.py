@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AlbertConfig, AlbertModel
+from transformers import AlbertConfig, AlbertModel, MixtralConfig, MixtralModel
 
 from tests.builders.hub_folders import folder_of
 from txray.cli.layers import _calls, _layout
@@ -72,3 +72,24 @@ def test_tables_show_steps_and_names() -> None:
     assert _calls(1, ()) == ""
     assert _calls(3, ("a", "b")) == "called 3x; also a, b"
     assert _calls(1, ("a", "b", "c")) == "also a, b, ... 3 in all"
+
+
+def test_experts_are_listed_with_number_and_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of("bert", tmp_path / "model")
+    config = MixtralConfig(
+        vocab_size=600,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=3,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        MixtralModel(config).save_pretrained(folder)
+    assert txray("layers", folder, "layers.0.mlp", "layers.0.mlp.experts") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "3 x 24" in next(line for line in lines if "layers.0.mlp.experts" in line)
+    assert any(":expert=0" in line for line in lines)

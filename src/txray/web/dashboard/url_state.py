@@ -158,7 +158,7 @@ class UrlState:
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a filter excludes some neurons of the layers."""
+        """Return whether a filter excludes some neurons of the layers."""
         return bool(self.states or self.ranges or self.prefers or self.top)
 
 
