@@ -20,6 +20,7 @@ from secrets import token_hex
 from typing import Any
 
 from txray.errors import in_one_line
+from txray.tensors import tensor_bytes
 
 UNIDENTIFIED = "unidentified: "
 """Prefix of a fingerprint that equals no other one, because something could not be identified."""
@@ -89,17 +90,6 @@ def derived(fingerprint: str, *steps: object) -> str:
     reasons = (unidentified(step) for step in (fingerprint, *steps) if isinstance(step, str))
     reason = next(filter(None, reasons), "")
     return _unidentified_as(reason, digits) if reason else digits
-
-
-def tensor_bytes(tensor: Any) -> bytes:
-    """Return the dtype, shape and values of a torch tensor as bytes, for any dtype and device."""
-    # torch conjugates and negates lazily: resolve both.
-    values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    head = repr((str(values.dtype), tuple(values.shape))).encode()
-    if values.numel() == 0:  # torch cannot view an empty tensor as bytes
-        return head
-    # As bytes, because numpy lacks some dtypes of torch.
-    return head + bytes(values.reshape(-1).view(sys.modules["torch"].uint8).numpy().data)
 
 
 class _UnidentifiedError(Exception):

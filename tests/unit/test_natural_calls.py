@@ -8,11 +8,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+import transformers
 
 import txray
+from tests.builders.hub_folders import folder_of
 from tests.builders.stages import story
 from txray import plots
+from txray.capture import layer_shapes
 from txray.errors import TxrayError
+from txray.models import from_transformers
+from txray.pruning import NeuronSet
 
 QUICK: dict[str, Any] = {"permutations": 0}
 
@@ -151,3 +156,66 @@ def test_paths_and_stages_give_the_same(stages: list[txray.Stage], folder: Path)
     assert in_memory.neurons.equals(on_disk.neurons)
     assert in_memory.summary == on_disk.summary
     assert isinstance(on_disk.neurons, pl.DataFrame)
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of("bert", tmp_path_factory.mktemp("hub") / "bert")
+
+
+ModelCall = Callable[[Any, Any, txray.Corpus, Path], Any]
+LAYER = "encoder.layer.0"
+
+WITH_A_MODEL: dict[str, ModelCall] = {
+    "collect a folder": lambda m, t, c, f: txray.collect(f, c, layers=LAYER, name="s"),
+    "collect a pipeline": lambda m, t, c, f: txray.collect(pipeline_of(m, t), c, layers=LAYER, name="s"),
+    "layers of a folder": lambda m, t, c, f: layer_shapes(str(f), LAYER),
+    "similarity of a folder and a pipeline": lambda m, t, c, f: txray.layer_similarity(
+        f, pipeline_of(m, t), c, layers=LAYER
+    ),
+    "a pipeline as a text model": lambda m, t, c, f: from_transformers(pipeline_of(m, t)),
+    "a pipeline with a tokenizer": lambda m, t, c, f: from_transformers(pipeline_of(m, t), t, window=9),
+}
+WITHOUT_A_MODEL: dict[str, tuple[ModelCall, str]] = {
+    "collect a bare model": (
+        lambda m, t, c, f: txray.collect(m, c, layers=LAYER, name="s"),
+        r"from_transformers\(model, tokenizer\)",
+    ),
+    "collect a tokenizer": (
+        lambda m, t, c, f: txray.collect(t, c, layers=LAYER, name="s"),
+        r"from_transformers\(model, tokenizer\)",
+    ),
+    "collect a pair": (lambda m, t, c, f: txray.collect((m, t), c, layers=LAYER, name="s"), "tuple"),
+    "collect a folder that is missing": (
+        lambda m, t, c, f: txray.collect("nowhere", c, layers=LAYER, name="s"),
+        "hf:nowhere",
+    ),
+    "collect nothing": (lambda m, t, c, f: txray.collect(None, c, layers=LAYER, name="s"), "NoneType"),
+    "a text model without a tokenizer": (
+        lambda m, t, c, f: from_transformers(m),
+        r"from_transformers\(model, tokenizer\)",
+    ),
+    "load an object": (lambda m, t, c, f: txray.load_model(m), "txray.collect"),
+    "a base for no adapter": (lambda m, t, c, f: txray.load_model(f, base=f), "omit base"),
+    "prune without a task": (
+        lambda m, t, c, f: txray.prune(pipeline_of(m, t), [NeuronSet("s", LAYER, [1])], {"all": c}),
+        "task",
+    ),
+}
+
+
+def pipeline_of(model: Any, tokenizer: Any) -> Any:
+    return transformers.pipeline("feature-extraction", model=model, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("name", [*WITH_A_MODEL, *WITHOUT_A_MODEL])
+def test_natural_calls_with_models(name: str, bert: Path) -> None:
+    model = transformers.AutoModel.from_pretrained(bert)
+    given = (model, transformers.AutoTokenizer.from_pretrained(bert), txray.demo_corpus("reviews", words=60))
+    if name in WITH_A_MODEL:
+        assert WITH_A_MODEL[name](*given, bert) is not None
+        return
+    call, remedy = WITHOUT_A_MODEL[name]
+    with pytest.raises(TxrayError, match=remedy) as caught:
+        call(*given, bert)
+    assert "\n" not in str(caught.value)

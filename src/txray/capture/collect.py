@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
@@ -15,7 +13,7 @@ from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
 from txray.errors import warn_user
-from txray.models.text_model import TextModel
+from txray.models.load import as_model
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
 from txray.preferences.stage_like import StageLike, as_stage
@@ -23,7 +21,7 @@ from txray.preferences.stage_warnings import stage_warnings, wins_of
 
 
 def collect(
-    model: nn.Module | TextModel,
+    model: object,
     corpus: Corpus,
     *,
     name: str,
@@ -52,8 +50,9 @@ def collect(
     (('rnn',), ('token', 'pos'))
 
     Args:
-        model: a language model or classifier of `txray.models`, a Hugging Face model loaded by `txray.load_model`, or
-            any module in a `TextModel`.
+        model: a language model or classifier of `txray.models`, a Hugging Face model loaded by `txray.load_model`, any
+            module in a `TextModel`; or what `txray.load_model` and `txray.models.from_transformers` take: a name or
+            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens.
         corpus: the documents.
         name: name of the stage, e.g. `unsup`.
         layers: one or several of: names of modules, such as `rnn`; patterns, such as `encoder.layer.*.intermediate`;
@@ -107,7 +106,7 @@ def collect(
     """
     scales = None if scales is None else as_stage(scales)
     request = CollectRequest(
-        model=model,
+        model=as_model(model),
         corpus=corpus,
         layers=tuple(as_layers(layers)),
         feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),

@@ -20,8 +20,9 @@ from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
 from txray.layer_patterns import layer_pattern
-from txray.models.base_model import input_device, unwrapped
+from txray.models.base_model import input_device, is_a, unwrapped
 from txray.models.fingerprint import computation_fingerprint
+from txray.models.load import as_model
 from txray.models.recurrent import RecurrentLanguageModel, RecurrentModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -324,6 +325,7 @@ def adapter_for(
     if autocast is not None and autocast not in _AUTOCAST:
         raise UnknownNameError.of("autocast", autocast, list(_AUTOCAST))
     dtype = None if autocast is None else _AUTOCAST[autocast]
+    model = as_model(model)
     if isinstance(model, nn.Module):
         model = unwrapped(model)
     if isinstance(model, RecurrentModel):
@@ -334,10 +336,12 @@ def adapter_for(
                 "feature type 'output': only the outputs of txray's own models are known; omit it"
             )
         return TextModelAdapter(model, autocast=dtype, corpus=corpus)
-    raise UsageError(
-        f"model of type {type(model).__name__}: txray cannot tell how it reads words; load it with txray.load_model, "
-        "or wrap it in a txray.TextModel"
-    )
+    remedy = "load it with txray.load_model, or wrap it in a txray.TextModel"
+    if is_a(model, "transformers.PreTrainedModel"):
+        remedy = "pass its tokenizer: txray.models.from_transformers(model, tokenizer)"
+    elif is_a(model, "transformers.PreTrainedTokenizerBase"):
+        remedy = "pass the model with it: txray.models.from_transformers(model, tokenizer)"
+    raise UsageError(f"model of type {type(model).__name__}: txray cannot tell how it reads words; {remedy}")
 
 
 def _recorded(autocast: torch.dtype | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from txray.capture.hooks import evaluating, first_tensor, modules_by_name, with_
 from txray.capture.layer import Layer
 from txray.capture.model_adapter import adapter_for
 from txray.layer_patterns import matching_names
+from txray.models.base_model import is_adapted
 from txray.models.text_model import TextModel
 
 Role = Literal["MLP neurons", "attention heads", "mixer neurons", "residual stream", "embeddings"]
@@ -105,7 +106,14 @@ class _Flow:
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Record the runs inside the block."""
-        seen: set[nn.Module] = set()
+        # A layer with an adapter is one projection, as it is without.
+        seen = {
+            part
+            for module in self.modules.values()
+            if is_adapted(module)
+            for part in module.modules()
+            if part is not module
+        }
         with ExitStack() as hooks:
             for name, module in self.modules.items():
                 if module in seen or not is_observable(module):
@@ -195,7 +203,7 @@ def _is_projection(module: nn.Module, tensor: Tensor, output: Tensor) -> bool:
     """Return whether a module without parts multiplies its input by a matrix."""
     weight = getattr(module, "weight", None)
     return (
-        not any(True for _ in module.children())
+        (is_adapted(module) or not any(True for _ in module.children()))
         and isinstance(weight, Tensor)
         and tensor.dim() == output.dim() >= 2
         and tensor.shape[:-1] == output.shape[:-1]

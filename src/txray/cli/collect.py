@@ -44,6 +44,7 @@ def collect(
         Literal["bfloat16", "float16"] | None,
         typer.Option("--autocast", help="Reduced precision: faster on some devices, less exact."),
     ] = None,
+    base: options.Base = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing stage.")] = False,
     device: options.Device = "auto",
 ) -> None:
@@ -77,7 +78,7 @@ def collect(
     # The workers of an engine move the model to their own devices.
     model_device = device_of("cpu" if engine is not None else device)
     run_device = rank_device(model_device, engine_options.shard)
-    loaded = load_model(model).to(run_device)
+    loaded = load_model(model, base=base).to(run_device)
     stage = collect_stage(
         loaded,
         collect_options.annotated(corpus),

@@ -29,6 +29,7 @@ def layers(
             help="Names or patterns, such as encoder.layer.*.intermediate or **.mlp; all by default."
         ),
     ] = ["**"],  # noqa: B006
+    base: options.Base = None,
 ) -> None:
     """List the layers that run in a forward pass, with the shapes of their outputs, from a dry run.
 
@@ -40,7 +41,7 @@ def layers(
     from txray.cli.tables import print_table
     from txray.models import load_model
 
-    loaded = load_model(model)
+    loaded = load_model(model, base=base)
     rows = [
         (
             shape.name,

@@ -64,8 +64,15 @@ def metavar(choices: object) -> str:
 Model = Annotated[
     str,
     typer.Argument(
-        help="Snapshot folder, Hugging Face folder, or hf: and a name on the Hugging Face hub.",
+        help="Snapshot folder, folder of a Hugging Face model, an adapter of PEFT or a sentence transformer, or hf: "
+        "and a name on the Hugging Face hub.",
         show_default=False,
+    ),
+]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        help="Base model of an adapter of PEFT, a folder or hf: and a name; by default the one that it names."
     ),
 ]
 Format = Annotated[

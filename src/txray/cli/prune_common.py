@@ -62,6 +62,7 @@ class ModelOptions:
             help="Labels of the classes of a Hugging Face model, in the order of its outputs, such as neg,pos."
         ),
     ] = None
+    base: options.Base = None
     permutations: options.Permutations = 10_000
     tokenized: options.Tokenized = False
     html: options.Html = False
@@ -118,8 +119,8 @@ class PruneArgs:
         scoring: ScoringOptions | None = None,
     ) -> None:
         from txray.models import load_model
-        from txray.models.huggingface import CONFIG
-        from txray.models.load import HUB
+        from txray.models.folders import is_model_folder
+        from txray.models.load import is_on_hub
         from txray.preferences import Stage
         from txray.training import device_of
 
@@ -140,12 +141,17 @@ class PruneArgs:
                 text_format, text, model_options.tokenized, model_options.html, model_options.seed
             )
         # Without a text the model is not scored, so it needs no head.
-        has_head = bool(text) and (model.startswith(HUB) or (Path(model) / CONFIG).is_file())
+        has_head = bool(text) and (is_on_hub(model) or is_model_folder(Path(model)))
         if classes is not None and not has_head:
             raise UsageError(
                 f"--classes {classes!r}: names the classes of a Hugging Face model that is scored; leave it out"
             )
-        loaded = load_model(model, head=has_head, classes=None if classes is None else classes.split(","))
+        loaded = load_model(
+            model,
+            head=has_head,
+            classes=None if classes is None else classes.split(","),
+            base=model_options.base,
+        )
         self.model: Model = loaded.to(device_of("cpu" if scoring is None else scoring.device))
         of_stage = None if self.stage is None else self._preferences(self.stage, None).layer
         self.layer = model_options.layer or of_stage or _default_layer(self.model)

@@ -18,10 +18,11 @@ from txray.models.base_model import (
     in_evaluation_mode,
     input_device,
     pretrained_in,
-    unwrapped,
 )
 from txray.models.pieces import PieceEncoder, require_pieces, special_ids
 from txray.models.text_model import Pooling, Task, TextModel
+from txray.models.transformer_lens import from_transformer_lens
+from txray.models.wrappers import is_transformer_lens, wrapped_model
 
 _LONGEST_WINDOW = 1_024
 """Default maximum length of an input: the cost of attention is quadratic in it."""
@@ -38,7 +39,7 @@ _POSITIONS = (
 
 def from_transformers(
     module: Any,
-    tokenizer: Any,
+    tokenizer: Any = None,
     *,
     window: int | None = None,
     overlap: int = 0,
@@ -49,30 +50,39 @@ def from_transformers(
     """Return a `TextModel` of a transformer in memory, such as one that is being trained.
 
     Maximum length, padding and lags are those of the base model, inside any head, adapter or wrapper. `DataParallel`,
-    `torch.compile` and similar wrappers are removed, so layers have their original names.
+    `torch.compile`, models of PEFT and similar wrappers are removed, so layers have their original names.
 
     Args:
-        module: a `PreTrainedModel`, or a module that wraps one; its mode (training or evaluation) is not changed.
-        tokenizer: its tokenizer, fast if possible; see the page on models for others.
+        module: a `PreTrainedModel`, a module that wraps one, or an object that holds one: a pipeline of transformers, a
+            `SentenceTransformer`, or a model of PEFT, nnsight or TransformerLens. Its mode (training or evaluation) is
+            not changed.
+        tokenizer: its tokenizer, fast if possible (see the page on models for others); that of the object by default.
         window, overlap, pooling: see `hugging_face`.
         task, classes: see `TextModel`; not needed for collection.
 
     Raises:
-        UsageError: there is no model of transformers, the tokenizer cannot be used, or `window` is more than the
-            model can read.
+        UsageError: there is no model of transformers, no tokenizer that can be used, or `window` is more than the model
+            can read.
         SnapshotError: the tokenizer knows no words.
     """
-    module = unwrapped(module)
+    contents = wrapped_model(module)
+    kind, module = type(module).__name__, contents.module
+    tokenizer = contents.tokenizer if tokenizer is None else tokenizer
+    if is_transformer_lens(module):
+        return from_transformer_lens(module, tokenizer, window=window, overlap=overlap, pooling=pooling)
     pretrained = pretrained_in(module)
     if not hasattr(pretrained, "config"):
         raise UsageError(
-            f"from_transformers: a {type(module).__name__} contains no model of transformers; wrap it in a "
-            "txray.TextModel"
+            f"from_transformers: a {kind} contains no model of transformers; wrap it in a txray.TextModel"
         )
     name = pretrained.config.name_or_path or type(pretrained).__name__
+    if tokenizer is None:
+        raise UsageError(
+            f"from_transformers: a {kind} has no tokenizer; pass it: from_transformers(model, tokenizer)"
+        )
     require_pieces(tokenizer, name)
     prefix, suffix = special_ids(tokenizer)
-    max_length = _max_length(module, tokenizer)
+    max_length = _max_length(module, tokenizer, contents.max_length)
     if window is not None and max_length is not None and window > max_length:
         raise UsageError(
             f"{name}: window={window}; the model reads at most {max_length} positions; choose a smaller one"
@@ -95,6 +105,19 @@ def from_transformers(
         task=task,
         classes=tuple(classes),
     )
+
+
+def task_of(module: nn.Module) -> tuple[Task, tuple[str, ...]]:
+    """Return what the forward pass of a transformer returns, and the names of its classes; see `TextModel`."""
+    pretrained = pretrained_in(module)
+    name, config = type(pretrained).__name__, getattr(pretrained, "config", None)
+    if config is None:
+        return "none", ()
+    if name.endswith("ForSequenceClassification") and len(config.id2label) > 1:
+        return "classification", tuple(str(config.id2label[i]) for i in sorted(config.id2label))
+    if name.endswith(("ForCausalLM", "LMHeadModel")) and not config.is_encoder_decoder:
+        return "next-word", ()
+    return "none", ()
 
 
 class _Call:
@@ -257,12 +280,13 @@ def _rows_of(table: object) -> int | None:
     return weight.shape[0] if isinstance(weight, Tensor) and weight.dim() == 2 else None
 
 
-def _max_length(module: nn.Module, tokenizer: Any) -> int | None:
+def _max_length(module: nn.Module, tokenizer: Any, limit: int | None) -> int | None:
     """Return the maximum length of an input; None if it is unlimited.
 
-    The minimum over the tokenizer, the configurations of the model and its parts, and its tables of positions.
+    The minimum over a limit of the object that holds the model, the tokenizer, the configurations of the model and its
+    parts, and its tables of positions.
     """
-    lengths = [tokenizer.model_max_length]
+    lengths = [limit, tokenizer.model_max_length]
     for part in base_model_of(module).modules():
         config = getattr(part, "config", None)
         lengths += [getattr(config, name, None) for name in _POSITIONS]

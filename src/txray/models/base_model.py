@@ -1,4 +1,4 @@
-"""Find the transformer inside a head, an adapter, `DataParallel` or `torch.compile`."""
+"""Find the transformer inside a head, an adapter of PEFT, `DataParallel` or `torch.compile`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,58 @@ _COMPILED = "_orig_mod"
 """Attribute of a compiled module that holds the original module."""
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the module inside wrappers that do not change its result: `DataParallel`, `torch.compile` and the like.
+def is_a(value: object, name: str) -> bool:
+    """Return whether a value is an instance of a class of another library, without importing that library.
 
-    The layers of the inner module have their original names.
+    Args:
+        value: any object.
+        name: name of the library and of the class, such as `transformers.PreTrainedModel`.
+    """
+    library, _, class_name = name.partition(".")
+    return any(
+        parent.__name__ == class_name and parent.__module__.partition(".")[0] == library
+        for parent in type(value).__mro__
+    )
+
+
+def unwrapped(module: Any) -> Any:
+    """Return the module inside wrappers that do not change its result or that it contains itself.
+
+    These are `DataParallel`, `torch.compile`, the objects of nnsight, and PEFT's models, whose adapters are part of the
+    layers of the inner module. These layers have their original names.
     """
     while True:
-        if isinstance(module, DataParallel | DistributedDataParallel):
-            module = module.module
-            continue
-        children = module.__dict__.get("_modules")
-        compiled = children.get(_COMPILED) if isinstance(children, dict) else None  # TorchScript has no dict
-        if not isinstance(compiled, nn.Module):
+        inner = _inside(module)
+        if inner is None:
             return module
-        module = compiled
+        module = inner
+
+
+def _inside(module: Any) -> nn.Module | None:
+    """Return the module inside the outermost wrapper; None if there is no wrapper."""
+    inner: object = None
+    if isinstance(module, DataParallel | DistributedDataParallel):
+        inner = module.module
+    elif is_a(module, "nnsight.Envoy"):
+        inner = module._module
+    elif is_a(module, "peft.PeftModel"):
+        inner = None if needs_peft(module) else module.get_base_model()
+    else:
+        children = module.__dict__.get("_modules")
+        inner = children.get(_COMPILED) if isinstance(children, dict) else None  # TorchScript has no dict
+    return inner if isinstance(inner, nn.Module) else None
+
+
+def needs_peft(model: Any) -> bool:
+    """Return whether a model of PEFT does more than call its base model, in whose layers most adapters are."""
+    config = model.active_peft_config
+    # Virtual tokens are put before the text; an activated LoRA looks for its invocation in the text.
+    return bool(config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None))
+
+
+def is_adapted(module: nn.Module) -> bool:
+    """Return whether a module is a layer with an adapter of PEFT, which contains the original layer."""
+    return is_a(module, "peft.BaseTunerLayer")
 
 
 def class_of(module: nn.Module) -> type[nn.Module]:
@@ -46,7 +84,7 @@ def pretrained_in(module: nn.Module) -> Any:
 
     A module without one is returned unchanged.
     """
-    return next((part for part in module.modules() if _is_pretrained(part)), module)
+    return next((part for part in module.modules() if is_a(part, "transformers.PreTrainedModel")), module)
 
 
 def base_model_of(module: nn.Module) -> Any:
@@ -90,11 +128,3 @@ def in_evaluation_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes.items():
             part.training = training
-
-
-def _is_pretrained(module: nn.Module) -> bool:
-    """Return whether a module is a model of transformers, without importing that optional package."""
-    return any(
-        parent.__name__ == "PreTrainedModel" and parent.__module__.startswith("transformers.")
-        for parent in type(module).__mro__
-    )

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from txray.errors import UsageError
-from txray.identity import identity_of, tensor_bytes
+from txray.identity import identity_of
 from txray.models.base_model import class_of, unwrapped, without_wrappers
+from txray.tensors import tensor_bytes
 
 _INCIDENTAL = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 """Entries of a configuration that say where and how it was saved; the weights include their dtype."""
@@ -33,10 +34,7 @@ def model_fingerprint(model: nn.Module) -> str:
     state = {without_wrappers(key): (key, value) for key, value in model.state_dict().items()}
     for name, (key, value) in sorted(state.items()):
         digest.update(repr(name).encode("utf-8", "surrogatepass"))
-        if isinstance(value, torch.Tensor):
-            digest.update(tensor_bytes(_stored(model, key, value)))
-        else:  # from `get_extra_state`
-            digest.update(repr(value).encode("utf-8", "surrogatepass"))
+        digest.update(_value_bytes(model, key, value))
     return digest.hexdigest()
 
 
@@ -50,6 +48,17 @@ def computation_fingerprint(model: nn.Module) -> str:
         A fingerprint of `txray.identity.identity_of`, which may be unidentified.
     """
     return identity_of(list(_computation(model)))
+
+
+def _value_bytes(model: nn.Module, key: str, value: object) -> bytes:
+    """Return a value of a model's state as bytes: a tensor, packed weights, or something from `get_extra_state`."""
+    if isinstance(value, torch.Tensor):
+        return tensor_bytes(_stored(model, key, value))
+    if isinstance(value, list | tuple):
+        return b"".join((repr(len(value)).encode(), *(_value_bytes(model, key, part) for part in value)))
+    if isinstance(value, torch.ScriptObject):  # packed weights of a quantized recurrent layer
+        return _value_bytes(model, key, value.__getstate__())
+    return repr(value).encode("utf-8", "surrogatepass")
 
 
 def _stored(model: nn.Module, key: str, value: torch.Tensor) -> torch.Tensor:

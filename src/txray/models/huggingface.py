@@ -13,14 +13,15 @@ import torch
 from txray._optional import import_extra
 from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.models.adapter import from_transformers
+from txray.models.base_model import base_model_of, base_prefix, unwrapped
+from txray.models.folders import CONFIG, HUB, Contents, contents_of
+from txray.models.peft_adapter import AdapterWeights
 from txray.models.pieces import require_pieces
 from txray.models.text_model import Pooling, Task, TextModel
+from txray.models.wrappers import lowercasing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
-CONFIG = "config.json"
-"""A file in every model folder of Hugging Face."""
 
 
 def hugging_face(
@@ -32,12 +33,17 @@ def hugging_face(
     revision: str | None = None,
     head: bool | Literal["saved"] = False,
     classes: Sequence[str] | None = None,
+    base: str | Path | None = None,
+    merge: bool = False,
 ) -> TextModel:
     """Load a Hugging Face model and its tokenizer for `txray.collect`, with or without its head.
 
     Encoders, decoders and encoder-decoders are supported; the latter read the document on both sides, the decoder after
     its start symbol as in training. Weights are read from safetensors only, in their saved precision, and code that
     comes with a model is never run.
+
+    The folder of a PEFT adapter is loaded on its base model, with the layer names of the base, so that the two can be
+    compared. The folder of a sentence transformer is loaded as its transformer, with its maximum length.
 
     Args:
         name: a local folder, or the name of a model on the hub.
@@ -51,46 +57,96 @@ def hugging_face(
             in training; it cannot be scored.
         classes: names of the classes in the labels of documents, in the order of the outputs, for a head that
             classifies; those of the configuration by default.
+        base: the base model of an adapter, a folder or a name on the hub; that of its configuration by default, which
+            is not downloaded for an adapter in a local folder unless `base` is its name on the hub.
+        merge: whether to add the weights of an adapter to those of the base. By default it is not merged: the model
+            then computes exactly as in training, whereas the sums of weights are rounded, and layers of the adapter,
+            such as `query.lora_A.default`, can be collected, too. A merged model has the classes of the base.
 
     Raises:
-        UsageError: transformers is not installed, the tokenizer cannot be used, or there is no head that can be scored.
-        SnapshotError: there is no such model, or it cannot be read.
+        UsageError: transformers or peft is not installed, the tokenizer cannot be used, there is no head that can be
+            scored, or `base` or `merge` for a model that is no adapter.
+        SnapshotError: there is no such model, it cannot be read, or an adapter does not fit its base.
     """
     transformers = import_extra("Hugging Face models need", "hf", "transformers")
-    source: dict[str, Any] = {"revision": revision, "local_files_only": Path(name).is_dir()}
     with _quiet(transformers), _reading(name):
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
-        task: Task = _task(config, name) if head is True else "none"
-        loader = _loader(transformers, config, name, task, saved=head == "saved")
-        module, loaded = getattr(transformers, loader).from_pretrained(
-            name,
-            config=config,
-            dtype="auto",
-            use_safetensors=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-            **source,
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **source)
-    # A pooler does not matter, because it has no activations per position; tables that the model computes, such as
-    # sines of positions, are not random.
-    missing = sorted(
-        key
-        for key in loaded["missing_keys"]
-        if not key.startswith("pooler.") and not _is_computed(module, key)
-    )
-    if missing:
-        whole = "" if head == "saved" else f", or load the whole {_saved_as(config)} with head='saved'"
-        raise SnapshotError(
-            f"{name}: lacks {len(missing)} of {len(module.state_dict())} weights, such as {missing[0]}, which would be "
-            f"random; use a complete model.safetensors that matches {CONFIG}{whole}"
-        )
+        contents = contents_of(str(name).removeprefix(HUB), revision, base)
+        if merge and contents.adapter is None:
+            raise UsageError(f"{name}: merge=True, but it is no adapter; omit merge")
+        module, tokenizer, task, config = _loaded(transformers, contents, name, head, merge=merge)
     require_pieces(tokenizer, name)
+    if contents.lowercase:
+        tokenizer = lowercasing(tokenizer)
+    if contents.max_length is not None:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, contents.max_length)
     names = _classes(config, name, classes) if task == "classification" else ()
     return from_transformers(
         module.eval(), tokenizer, window=window, overlap=overlap, pooling=pooling, task=task, classes=names
     )
 
+
+def _loaded(
+    transformers: Any, contents: Contents, name: str | Path, head: bool | Literal["saved"], *, merge: bool
+) -> tuple[Any, Any, Task, PreTrainedConfig]:
+    """Return the model, its tokenizer, its task and its configuration."""
+    source = contents.weights
+    config = transformers.AutoConfig.from_pretrained(source.name, trust_remote_code=False, **source.options)
+    adapter = None if contents.adapter is None else AdapterWeights(contents)
+    trained = "" if adapter is None else _class_of_adapter(transformers, adapter, config)
+    task: Task = "none"
+    if head is True:
+        task = _TASKS.get(trained) or _task(config, name)
+    loader = trained or _loader(transformers, config, name, task, saved=head == "saved")
+    if adapter is not None and adapter.n_classes not in (None, config.num_labels):
+        config.num_labels = adapter.n_classes
+    module, loaded = getattr(transformers, loader).from_pretrained(
+        source.name,
+        config=config,
+        dtype="auto",
+        use_safetensors=True,
+        output_loading_info=True,
+        trust_remote_code=False,
+        **source.options,
+    )
+    absent = {key for key in loaded["missing_keys"] if not _is_computed(module, key)}
+    n_weights = len(module.state_dict())
+    if adapter is not None:
+        absent -= adapter.names
+        prefix = base_prefix(module)
+        module = adapter.apply(module, merge=merge)
+        if head is False:
+            module = base_model_of(unwrapped(module))
+            absent = {key.removeprefix(prefix) for key in absent if key.startswith(prefix)}
+    # A pooler does not matter, because it has no activations per position; tables that the model computes, such as
+    # sines of positions, are not random.
+    missing = sorted(key for key in absent if not key.startswith("pooler."))
+    if missing:
+        whole = "" if head == "saved" else f", or load the whole {_saved_as(config)} with head='saved'"
+        raise SnapshotError(
+            f"{name}: lacks {len(missing)} of {n_weights} weights, such as {missing[0]}, which would be "
+            f"random; use a complete model.safetensors that matches {CONFIG}{whole}"
+        )
+    texts = (
+        contents.adapter if contents.adapter and contents.adapter.file("tokenizer_config.json") else source
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        texts.name, trust_remote_code=False, **texts.options
+    )
+    return module, tokenizer, task, config
+
+
+def _class_of_adapter(transformers: Any, adapter: AdapterWeights, config: PreTrainedConfig) -> str:
+    """Return the name of the class of transformers that an adapter was trained on."""
+    base = transformers.MODEL_MAPPING.get(type(config), None)
+    trained = adapter.trained_class(transformers, getattr(base, "base_model_prefix", ""))
+    return trained or next(iter(config.architectures or []), "AutoModelForCausalLM")
+
+
+_TASKS: Mapping[str, Task] = {
+    "AutoModelForSequenceClassification": "classification",
+    "AutoModelForCausalLM": "next-word",
+}
+"""Class that an adapter was trained on -> task."""
 
 _LOADERS: Mapping[Task, str] = {
     "none": "AutoModel",

@@ -13,7 +13,8 @@ from txray.corpus.corpus import Corpus
 from txray.errors import ChanceWarning, ShapeError, UnknownNameError, UsageError, warn_user
 from txray.files import remove_temporaries
 from txray.models.fingerprint import model_fingerprint
-from txray.models.text_model import TextModel
+from txray.models.load import as_model
+from txray.models.text_model import TextModel, module_of
 from txray.progress import progress
 from txray.pruning.ablation_runner import AblationRunner, Advance, Metric
 from txray.pruning.activation_stats import ActivationStats
@@ -97,7 +98,8 @@ def prune(
     """
     _check(sets, texts, metric, n_random_sets, resamples, seed)
     texts = texts or {}
-    _check_evaluators(model, texts, max_documents, max_length)
+    original, model = model, as_model(model)
+    _check_evaluators(model, texts, max_documents, max_length, opened=model is not original)
     if ablation not in ABLATIONS:
         raise UnknownNameError.of("ablation", ablation, ABLATIONS)
     plan = _PrunePlan.of(model, sets, n_random_sets, seed, scope)
@@ -112,7 +114,7 @@ def prune(
             scored = evaluator(model, scored, max_documents=max_documents, max_length=max_length)
         runners[split] = AblationRunner(model, fingerprint, scored, run_folder)
     if metric is not None:
-        runners["metric"] = AblationRunner(model, fingerprint, metric=metric)
+        runners["metric"] = AblationRunner(original, fingerprint, metric=metric)
     if ablation != "zero" and activation_stats is None:
         activation_stats = _measure_activations(model, list(plan.layer_sizes), texts)
     _require_fitting(activation_stats, plan.layer_sizes, ablation)
@@ -301,11 +303,14 @@ def _check(
         )
 
 
-def _check_evaluators(model: Model, texts: Texts, max_documents: int | None, max_length: int | None) -> None:
+def _check_evaluators(
+    model: Model, texts: Texts, max_documents: int | None, max_length: int | None, *, opened: bool
+) -> None:
     for split, text in texts.items():
         if not isinstance(text, Evaluator):
             continue
-        if text.model is not model:
+        # An object of another library is opened anew by each function that takes it.
+        if text.model is not model and not (opened and module_of(text.model) is module_of(model)):
             raise UsageError(
                 f"prune: text {split!r} is an evaluator of another model; create it for the model to be pruned"
             )

@@ -16,6 +16,7 @@ from txray.capture.padding import scores_ignore_padding
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, TxrayError, UsageError, in_one_line
 from txray.models.base_model import input_device
+from txray.models.load import as_model
 from txray.models.recurrent import RecurrentLanguageModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -217,6 +218,7 @@ def evaluator(
         UsageError: the model has no task, or a number is out of range.
         CorpusError: there is nothing to score, a label is not a class, or there is only one class.
     """
+    model = as_model(model)
     for name, value in (("max_documents", max_documents), ("max_length", max_length)):
         if value is not None and value < 1:
             raise UsageError(f"pruning: {name}={value}; it must be at least 1")

@@ -30,6 +30,7 @@ from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import base_prefix, unwrapped
+from txray.models.load import as_model
 from txray.models.recurrent import RecurrentModel, RecurrentStack
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
@@ -72,7 +73,7 @@ def masked(model: nn.Module | TextModel, *masks: Mask) -> Iterator[BatchKeys]:
     for layer in layers:
         if layers.count(layer) > 1:
             raise UsageError(f"layer {layer!r} has {layers.count(layer)} masks; put all its neurons into one")
-    batch_keys = BatchKeys()
+    batch_keys, model = BatchKeys(), as_model(model)
     with ExitStack() as stack:
         stack.enter_context(without_compiled_code())
         for mask in masks:
@@ -121,6 +122,7 @@ class MaskTarget:
                 masked.
             CaptureError: the layer is not called, has no activations per position, or is TorchScript.
         """
+        model = as_model(model)
         whole = unwrapped(model.module if isinstance(model, TextModel) else model)
         label = resolve_layer_name(whole, layer)
         modules = modules_by_name(whole)

@@ -17,7 +17,7 @@ from torch import nn, serialization
 from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
 from txray.models import TextModel, hugging_face, load_snapshot, snapshot_metadata
-from txray.models.huggingface import CONFIG
+from txray.models.folders import is_model_folder
 from txray.models.snapshot import MODEL
 from txray.tracking.history import UNITS, Unit
 from txray.tracking.trainer_state import checkpoint_state, logged_metrics
@@ -112,7 +112,7 @@ def find_checkpoints(
 
 def _expanded(path: Path) -> list[Path]:
     """Return a checkpoint, or those in a folder."""
-    if path.suffix == _LIGHTNING or (path / CONFIG).is_file():
+    if path.suffix == _LIGHTNING or is_model_folder(path):
         return [path]
     candidates = [
         file for file in path.glob("*") if _HUGGING_FACE.fullmatch(file.name) or file.suffix == _LIGHTNING

@@ -27,6 +27,7 @@ from txray.errors import (
 )
 from txray.identity import unidentified
 from txray.models.fingerprint import model_fingerprint
+from txray.models.load import as_model
 from txray.models.text_model import TextModel
 from txray.preferences import Stage
 from txray.preferences.preferences import Weight
@@ -123,7 +124,7 @@ class Tracker:
         self._previous: Stage | None = None
         self._metrics: dict[str, float] = {}
         self._postponed: int | None = None
-        self._as_model = as_model or (lambda model: model)
+        self._convert = as_model
 
     def __repr__(self) -> str:
         n_stages = len(self._history.measurements)
@@ -319,6 +320,10 @@ class Tracker:
             feature_type: self._comparisons.timeline(stages, feature_type, self._history.metrics())
             for feature_type in self._spec.feature_types
         }
+
+    def _as_model(self, model: Any) -> Any:
+        """Return what `txray.collect` takes."""
+        return as_model(model if self._convert is None else self._convert(model))
 
     def _measure(
         self, model: nn.Module | TextModel, number: int, metrics: Mapping[str, float], *, source: str = ""

@@ -67,3 +67,77 @@ def test_functions_and_code_of_modules_count_as_code() -> None:
     assert computation_fingerprint(globals()["Scaled"]()) == first
     assert unidentified(first) == ""
     assert model_fingerprint(globals()["Scaled"]()) == model_fingerprint(others[0])
+
+
+def dynamic(module: nn.Module) -> nn.Module:
+    return torch.ao.quantization.quantize_dynamic(module, {nn.Linear, nn.LSTM, nn.GRU}, dtype=torch.qint8)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["linear", "lstm", "gru", "channels"])
+def test_packed_weights_have_fingerprints(kind: str) -> None:
+    def build(changed: float = 0.0) -> nn.Module:
+        torch.manual_seed(0)
+        made: nn.Module = {
+            "linear": lambda: nn.Linear(60, 50),
+            "lstm": lambda: nn.LSTM(60, 50),
+            "gru": lambda: nn.GRU(60, 50),
+            "channels": lambda: nn.Linear(60, 50),
+        }[kind]()
+        weight = next(made.parameters())
+        with torch.no_grad():
+            weight[30, 30] += changed  # in the middle, where torch abbreviates what it prints
+        if kind != "channels":
+            return dynamic(nn.Sequential(made))
+        whole = nn.Module()
+        scales, zeros = (
+            torch.linspace(0.01, 0.02, 50, dtype=torch.float64),
+            torch.zeros(50, dtype=torch.int64),
+        )
+        packed = torch.quantize_per_channel(weight.detach(), scales, zeros, 0, torch.qint8)
+        whole.register_buffer("packed", packed)
+        return whole
+
+    first, again, other = (
+        model_fingerprint(build()),
+        model_fingerprint(build()),
+        model_fingerprint(build(0.05)),
+    )
+    assert first == again != other
+
+
+def test_weights_of_torchao_have_fingerprints() -> None:
+    library = pytest.importorskip("torchao.quantization")
+
+    def build(changed: float = 0.0) -> nn.Module:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(64, 32))
+        with torch.no_grad():
+            module[0].weight[16, 16] += changed
+        library.quantize_(module, library.Int8WeightOnlyConfig())
+        return module
+
+    first, again, other = (
+        model_fingerprint(build()),
+        model_fingerprint(build()),
+        model_fingerprint(build(0.05)),
+    )
+    assert first == again != other
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_scales_of_quantized_weights_count() -> None:
+    integers, zeros = torch.ones(3, 4, dtype=torch.int8), torch.zeros(3, dtype=torch.int64)
+
+    def build(*scales: float) -> nn.Module:
+        module = nn.Module()
+        if len(scales) == 1:
+            packed = torch._make_per_tensor_quantized_tensor(integers, scales[0], 0)
+        else:
+            packed = torch._make_per_channel_quantized_tensor(integers, torch.tensor(scales), zeros, 0)
+        module.register_buffer("packed", packed)
+        return module
+
+    cases = [(0.1,), (0.2,), (0.1, 0.1, 0.1), (0.1, 0.1, 0.2)]
+    assert len({model_fingerprint(build(*scales)) for scales in cases}) == len(cases)
+    assert model_fingerprint(build(0.1, 0.1, 0.2)) == model_fingerprint(build(0.1, 0.1, 0.2))

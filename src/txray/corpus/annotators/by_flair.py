@@ -10,7 +10,8 @@ from txray._optional import import_package
 from txray.corpus.annotators.annotator import OUTSIDE, PipelineAnnotator, Sentences, as_label
 from txray.corpus.document import Document
 from txray.errors import UsageError
-from txray.identity import derived, tensor_bytes
+from txray.identity import derived
+from txray.tensors import tensor_bytes
 
 
 def flair(tagger: Any, name: str | None = None) -> FlairAnnotator:
