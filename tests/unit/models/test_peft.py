@@ -13,10 +13,10 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from txray.capture.layer_roles import layer_roles
 
 import txray
 from tests.builders.hub_folders import folder_of
+from txray.capture.roles import layer_roles
 from txray.errors import SnapshotError, UsageError
 from txray.models import from_transformers, hugging_face, load_model
 from txray.models.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS
