@@ -250,6 +250,8 @@ def test_the_dashboard_and_its_workers_import_nothing_from_it(here: Path, start:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A suite that runs in the background ignores SIGINT, and so would the dashboard.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert rows_of(served(process)) == 8
