@@ -23,7 +23,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)  ## the whole story on the embedded corpus; ends with the path of a report
-	$(BIN)/txray demo --out out/demo
+	OMP_NUM_THREADS=1 $(BIN)/txray demo --out out/demo
 
 test-fast: $(INSTALLED)  ## the unit tests that are quick and need no browser, in some 90 seconds
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit --fast --numprocesses $(WORKERS) --dist worksteal

@@ -39,6 +39,9 @@ from difflib import get_close_matches
 
 from txray.text import escape_control
 
+_SHOWN = 25
+"""Maximum number of known names in a message: more than there are figures."""
+
 
 class TxrayError(Exception):
     """Base class of all errors; the message is one line that says how to fix the problem."""
@@ -71,7 +74,7 @@ class UnknownNameError(UsageError):
         names = list(known)
         close = get_close_matches(name, names, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        shown = ", ".join(names[:20]) + (f", ... {len(names)} in all" if len(names) > 20 else "")
+        shown = ", ".join(names[:_SHOWN]) + (f", ... {len(names)} in all" if len(names) > _SHOWN else "")
         location = f"{where}: " if where else ""
         return cls(f"{location}unknown {what} {name!r}{hint}; there are: {shown or 'none'}")
 

@@ -136,8 +136,12 @@ def _one_line_warnings() -> Iterator[None]:
 
 
 def _usage_message(error: TyperException) -> str:
-    """Return the message of typer, with the closest choice for a misspelled one."""
+    """Return the message of typer, with the closest choice for a misspelled one, or where to look."""
     message = error.format_message().replace("Value error, ", "")
+    if re.match(r"(No such command|Missing|Got unexpected)", message):
+        context = getattr(error, "ctx", None)
+        command = getattr(context, "command_path", "") or "txray"
+        return f"{message.rstrip('.')}; see {command} --help"
     misspelled = re.search(r"'([^']*)' is not one of (.*)\.$", message)
     if misspelled is None:
         return message

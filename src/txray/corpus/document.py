@@ -94,6 +94,10 @@ class Document:
                 "white space before each word, or None"
             )
 
+    def __repr__(self) -> str:
+        beginning = " ".join(self.words[:8])[:80] + (" ..." if len(self.words) > 8 else "")
+        return f"Document({self.id[:80]!r}, {len(self.words):,} words: {beginning!r})"
+
     def _require_texts(self) -> None:
         strings = (
             self.id,

@@ -214,8 +214,11 @@ def _write_json(file: Path, content: object) -> None:
 def _damage_reported(file: Path) -> Iterator[None]:
     """Raise a SnapshotError if the file is missing or its content is not that of a snapshot."""
     if not file.is_file():
+        # The folder of a training is a natural mistake.
+        inside = sorted(path.parent for path in file.parent.glob(f"*/{MODEL}"))
+        remedy = f"; give a snapshot in that folder, such as {inside[-1]}" if inside else ""
         raise SnapshotError(
-            f"{file}: no such file; a snapshot folder contains {_WEIGHTS}, {MODEL} and {_VOCABULARY}"
+            f"{file}: no such file; a snapshot folder contains {_WEIGHTS}, {MODEL} and {_VOCABULARY}{remedy}"
         )
     try:
         yield

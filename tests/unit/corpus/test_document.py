@@ -71,3 +71,10 @@ def test_half_a_surrogate_pair_is_refused_in_one_line(parts):
     assert "\n" not in str(caught.value)
     str(caught.value).encode("utf-8")
     assert Document("d", ("👩‍🚀",)).words == ("👩‍🚀",)
+
+
+def test_a_long_document_is_shown_by_its_beginning() -> None:
+    document = Document("d" * 1_000, tuple(f"word{number}" * 50 for number in range(1_000)))
+    assert len(repr(document)) < 250
+    assert "1,000 words" in repr(document)
+    assert repr(Document("a", ("one", "two"))) == "Document('a', 2 words: 'one two')"

@@ -265,3 +265,9 @@ def test_number_types_come_back(tmp_path: Path) -> None:
     assert_same(model, loaded)
     assert {value.dtype for value in loaded.parameters()} == {torch.bfloat16}
     assert loaded.decoder.weight is loaded.embedding.weight
+
+
+def test_the_folder_of_a_training_names_its_last_snapshot(tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        save_model(small("gru"), tmp_path / "lm" / f"epoch-{epoch:03d}")
+    refused(tmp_path / "lm", "such as .*epoch-002")
