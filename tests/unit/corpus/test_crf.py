@@ -155,7 +155,8 @@ def test_among_equal_scores_the_choice_is_that_of_crfsuite(content: bytearray) -
     for row in range(number(content, number(content, FEATURES_AT) + 8)):
         struct.pack_into("<d", content, first + 20 * row + 12, 0.0)
     crfsuite = pytest.importorskip("pycrfsuite").Tagger()
-    crfsuite.open_inmemory(bytes(content))
+    data = bytes(content)  # crfsuite keeps a pointer into it
+    crfsuite.open_inmemory(data)
     for length in range(6):
         words = [[b"w=river"]] * length
         assert Crf.read(bytes(content)).tag(words) == crfsuite.tag(words)

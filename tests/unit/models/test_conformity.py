@@ -11,7 +11,18 @@ from benchmarks.conformity.check import Conformity, check
 from benchmarks.conformity.page import page
 from benchmarks.conformity.reference import credited
 
-SAMPLE = ("Albert", "Flaubert", "FSMT", "Gemma3Text", "GptOss", "Mamba", "OlmoHybrid", "Qwen3Moe", "RoFormer")
+SAMPLE = (
+    "Albert",
+    "Flaubert",
+    "FSMT",
+    "Gemma3Text",
+    "GptOss",
+    "Mamba",
+    "OlmoHybrid",
+    "Qwen3Moe",
+    "Reformer",
+    "RoFormer",
+)
 
 
 @pytest.mark.parametrize("name", SAMPLE)
