@@ -16,7 +16,8 @@ architecture that the installed transformers ({version}) knows, from its configu
 of it plain transformers and NumPy, read the same {n_documents} documents of {shortest} to {longest} words: txray in
 batches, the reference one input at a time and without padding. For **every layer that runs in a forward pass**, the
 counts and sums of all (neuron, word) pairs are compared, for the selections `max-1` and `all`. A pair is wrong if its
-count or its sum differs by more than rounding can explain.
+count or its sum differs by more than rounding can explain. The reference takes from txray only the order of a layer's
+axes and the maximum length of an input.
 
 {summary}
 

@@ -21,7 +21,7 @@ _FIRST, _SECOND = (2, 11), (3, 17)
 
 @dataclass(frozen=True)
 class Reading:
-    """Which tensor of a module's calls is read.
+    """Address of a tensor in a forward pass: a module, its input or output, and the call.
 
     Attributes:
         layer: name of the module.

@@ -107,7 +107,7 @@ class ModuleExpert:
 
 @dataclass(eq=False)
 class _Pass:
-    """The tensors read in one call of the caller.
+    """Tensors recorded during one call of the module around the experts.
 
     Attributes:
         source: (positions, size) inputs of all positions.

@@ -25,7 +25,7 @@ _SIZE = 2, 11
 
 @dataclass(frozen=True)
 class Experts:
-    """The experts of a module.
+    """Number and size of the experts whose weights one module holds.
 
     Attributes:
         number: number of experts.
@@ -46,7 +46,7 @@ def experts_in(module: nn.Module) -> Experts | None:
 
 @dataclass(frozen=True)
 class Routing:
-    """The arguments of a module of experts.
+    """Inputs of a module of experts, with the experts chosen for each position.
 
     Attributes:
         hidden: (positions, size) inputs.

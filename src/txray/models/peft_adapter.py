@@ -24,7 +24,7 @@ _PREFIX = "base_model.model."
 
 
 class AdapterWeights:
-    """The weights of an adapter, and which model they belong to."""
+    """Weights of an adapter, and the names that they have in its base model."""
 
     def __init__(self, contents: Contents) -> None:
         """Read the file.

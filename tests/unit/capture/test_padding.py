@@ -15,6 +15,7 @@ from tests.builders.texts import corpus_of, documents
 from tests.unit.capture.test_collect import same_preferences
 from txray import layer_similarity
 from txray.capture import collect
+from txray.corpus import Corpus, Document
 from txray.errors import PaddingWarning
 from txray.models import TextModel
 from txray.preferences import Stage, merge_stages
@@ -181,3 +182,24 @@ def test_activity_and_similarity_are_read_alike() -> None:
     same = layer_similarity(known, believed, corpus, layers=["rnn"]).table
     assert same["cka"].item() == pytest.approx(1, abs=1e-9)
     assert transformer().supports_padding
+
+
+class InCompany(OneWay):
+    """Fails on a single input, so padding cannot be tested."""
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Any:
+        if len(ids) == 1:
+            raise RuntimeError("one input alone")
+        return super().forward(ids, mask)
+
+
+@pytest.mark.parametrize("reads_padding", [None, True])
+def test_a_model_that_cannot_be_tested_reads_equal_lengths_unless_told(reads_padding: bool | None) -> None:
+    model = TextModel(InCompany(), word_ids, with_mask, reads_padding=reads_padding)
+    twice = [(name, ["a", "b", "c"]) for name in ("one", "two")]
+    corpus = Corpus.from_documents("c", [Document(name, tuple(words)) for name, words in twice])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PaddingWarning)
+        stage = collect(model, corpus, layers="rnn", selection="max-1/absolute", name="s")
+    expected = "equal lengths" if reads_padding is None else "padded (reads_padding=True)"
+    assert stage.manifest["reading"]["batches"] == expected
