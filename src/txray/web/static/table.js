@@ -18,8 +18,9 @@ class VirtualTable {
     this.picked = null; // id of the picked row
     this.index = -1; // its index; -1 if not known
     this.awaited = false; // pick the row at this index as soon as it is loaded
-    view.addEventListener("scroll", () => requestAnimationFrame(() => this.draw()));
-    new ResizeObserver(() => this.draw()).observe(view);
+    this.drawn = [0, 0]; // indices of the rows that exist, without the last
+    view.addEventListener("scroll", () => requestAnimationFrame(() => this.fill()));
+    new ResizeObserver(() => this.fill()).observe(view);
     body.addEventListener("click", (event) => {
       const row = event.target.closest("tr[data-index]");
       if (!row || event.target.closest("a[href]")) return;
@@ -92,11 +93,22 @@ class VirtualTable {
     else this.draw();
   }
 
+  /** Indices of the rows in view and of `spare` ones beyond either edge, without the last. */
+  visible(spare) {
+    const last = Math.min(this.source.length, Math.ceil((this.view.scrollTop + this.view.clientHeight) / ROW) + spare);
+    return [Math.min(last, Math.max(0, Math.floor(this.view.scrollTop / ROW) - spare)), last];
+  }
+
+  /** Draw if a row in view is missing. Rows are not replaced without need: one replaced under a pressed button gets no click. */
+  fill() {
+    const [first, last] = this.visible(0);
+    if (first < this.drawn[0] || last > this.drawn[1]) this.draw();
+  }
+
   draw() {
     const { length } = this.source;
     if (this.index >= 0 && !this.awaited && (this.source.at(this.index)?.id ?? this.picked) !== this.picked) this.index = -1;
-    const last = Math.min(length, Math.ceil((this.view.scrollTop + this.view.clientHeight) / ROW) + SPARE);
-    const first = Math.min(last, Math.max(0, Math.floor(this.view.scrollTop / ROW) - SPARE));
+    const [first, last] = (this.drawn = this.visible(SPARE));
     const spacer = (rows) => node("tr", { class: "spacer", "aria-hidden": "true", style: `height:${rows * ROW}px` });
     const rows = [];
     for (let index = first; index < last; index++) rows.push(this.row(index));
