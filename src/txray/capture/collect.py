@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from txray.activations.writer import SaveActivations
 from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
@@ -38,6 +39,7 @@ def collect(
     memory: int | None = None,
     autocast: Autocast | None = None,
     engine: Engine | None = None,
+    save_activations: SaveActivations | Path | str | None = None,
 ) -> Stage:
     """Run a model over a corpus and return what its neurons prefer.
 
@@ -52,7 +54,8 @@ def collect(
     Args:
         model: a language model or classifier of `txray.models`, a Hugging Face model loaded by `txray.load_model`, any
             module in a `TextModel`; or what `txray.load_model` and `txray.models.from_transformers` take: a name or
-            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens.
+            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens. Or
+            stored activations, see `txray.read_activations`.
         corpus: the documents.
         name: name of the stage, e.g. `unsup`.
         layers: one or several of: names of modules, such as `rnn`; patterns, such as `encoder.layer.*.intermediate`;
@@ -77,6 +80,10 @@ def collect(
             fit.
         autocast: `bfloat16` or `float16`: dtype for the operations for which PyTorch considers it safe; faster on
             devices made for it, and less exact. The model's own dtype by default.
+        save_activations: folder that the activations of the layers are saved to, at every piece of every word that the
+            model reads, before any selection; or `SaveActivations` with more options. With `checkpoint`, an
+            interrupted call resumes there, too. `txray.read_activations(folder)` takes the place of the model later,
+            and gives the same stage. Not saved by default.
         engine: carries out the collection, e.g. `txray.engines.Ray(workers=8)`; one pass in this process by default.
 
     Returns:
@@ -121,6 +128,9 @@ def collect(
         checkpoint_seconds=checkpoint_seconds,
         memory=memory,
         autocast=autocast,
+        save_activations=save_activations
+        if save_activations is None or isinstance(save_activations, SaveActivations)
+        else SaveActivations(save_activations),
     )
     stage = (engine or SinglePass()).collect(request)
     manifest = stage.manifest

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from txray.activations.read import is_activations, read_activations
 from txray.errors import SnapshotError, UsageError
 from txray.models.adapter import from_transformers, task_of
 from txray.models.folders import CONFIG, HUB, is_model_folder
@@ -78,7 +79,7 @@ def as_model(model: Any) -> Any:
         SnapshotError: there is no model of that name.
     """
     if isinstance(model, str | Path):
-        return load_model(model)
+        return read_activations(model) if is_activations(model) else load_model(model)
     if not is_wrapper(model) and not is_transformer_lens(model):
         return model
     contents = wrapped_model(model)

@@ -1,0 +1,124 @@
+"""Assign stored tokens, which may be pieces of words, to the words of a document."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+
+import numpy as np
+
+from txray.capture.encoding import Indices
+from txray.errors import CaptureError
+from txray.models.piece_alignment import NO_WORD, words_of_pieces
+
+_MARKERS = ("##", "▁", "</w>", "Ċ", "Ġ")
+"""Marks of pieces: WordPiece, SentencePiece, BPE, and white space of byte-level BPE."""
+
+_SPECIAL = re.compile(r"\[[A-Za-z_]+[0-9]*\]|<\|?[A-Za-z_/][^<>\s]*>")
+"""Tokens that may stand for no text, such as `[CLS]`, `</s>` and `<|endoftext|>`."""
+
+_UNKNOWN = ("[UNK]", "<unk>", "<UNK>")
+"""Tokens that stand for the rest of a word."""
+
+
+def words_of_tokens(
+    words: Sequence[str], tokens: Sequence[str], document: str, *, cut: bool = False
+) -> Indices:
+    """Return (n_tokens,) the word of each token, never decreasing, or -1 for special tokens.
+
+    Tokens are words, or pieces of words as the tokenizers of BERT, GPT-2 or SentencePiece write them. Case, accents and
+    white space may differ. Words after the last token have none.
+
+    >>> words_of_tokens(["Unlikely", "ends"], ["[CLS]", "un", "##like", "##ly", "ends", "[SEP]"], "d").tolist()
+    [-1, 0, 0, 0, 1, -1]
+
+    Args:
+        words: words of the document.
+        tokens: its tokens.
+        document: id of the document, for errors.
+        cut: whether the document may be the beginning of the one that the tokens belong to.
+
+    Raises:
+        CaptureError: a token is not what the document holds there.
+    """
+    if tuple(tokens) == tuple(words):
+        return np.arange(len(words))
+    if any(token.startswith("Ġ") for token in tokens):
+        texts = ["".join(map(chr, word.encode())) for word in words]
+        with suppress(CaptureError):
+            return _aligned(words, texts, tokens, _spelled_bytes, document, cut)
+    return _aligned(words, list(map(_plain, words)), tokens, _plain, document, cut)
+
+
+def _aligned(
+    words: Sequence[str],
+    texts: Sequence[str],
+    tokens: Sequence[str],
+    spell: Callable[[str], str],
+    document: str,
+    cut: bool,
+) -> Indices:
+    """Return the word of each token, given the words as they are compared."""
+    text = "".join(texts)
+    ends = np.cumsum([len(word) for word in texts])
+    bounds = np.stack((ends - [len(word) for word in texts], ends), axis=1)
+    spans = np.zeros((len(tokens), 2), np.int64)
+    position = 0
+    for number, token in enumerate(tokens):
+        spans[number] = position
+        written, stripped = _plain(token), spell(_without_marker(token))
+        match = next((form for form in (stripped, written) if form and text.startswith(form, position)), None)
+        if match is not None:
+            position += len(match)
+        elif position < len(text) and token in _UNKNOWN:
+            position = int(ends[np.searchsorted(ends, position, side="right")])
+        elif stripped and not _SPECIAL.fullmatch(token):
+            if position >= len(text) and cut:
+                break
+            word = int(np.searchsorted(ends, position, side="right"))
+            expected = f"{words[word][:40]!r}" if word < len(words) else "its end"
+            raise CaptureError(
+                f"document {document!r}: stored token {number} is {token[:40]!r}, but the text has {expected} at word "
+                f"{word}; pass the text whose activations were stored, such as StoredActivations.corpus()"
+            )
+        spans[number, 1] = position
+    spans[spans[:, 1] < spans[:, 0], 1] = position
+    if not len(words):
+        return np.full(len(tokens), NO_WORD)
+    return words_of_pieces(spans, bounds)
+
+
+def _without_marker(token: str) -> str:
+    for marker in _MARKERS:
+        if token.startswith(marker) and token != marker:
+            return token.removeprefix(marker)
+        if marker == "</w>":
+            token = token.removesuffix(marker)
+    return "" if token in _MARKERS else token
+
+
+def _plain(text: str) -> str:
+    """Return a text in lower case, without accents and white space."""
+    if text.isascii():
+        return "".join(text.lower().split())
+    decomposed = unicodedata.normalize("NFKD", text.lower())
+    return "".join("".join(letter for letter in decomposed if not unicodedata.combining(letter)).split())
+
+
+def _spelled_bytes(token: str) -> str:
+    """Return the bytes that a token of byte-level BPE stands for, as characters, without white space."""
+    table = _byte_of_letter()
+    return "".join(
+        chr(table.get(letter, ord("?"))) for letter in token if table.get(letter, 0) not in b" \n\t\r"
+    )
+
+
+@cache
+def _byte_of_letter() -> dict[str, int]:
+    """Return the byte that each letter of byte-level BPE stands for."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
