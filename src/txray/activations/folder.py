@@ -110,7 +110,7 @@ class FolderFiles:
     def _segments(self) -> tuple[Indices, Indices]:
         """(n, 4) document, input, first row and number of rows of consecutive rows, sorted; start of each document."""
         parts = []
-        for start, shard in zip(self._starts.tolist(), self._shards, strict=True):
+        for start, shard in zip(self._starts[:-1].tolist(), self._shards, strict=True):
             document, number = shard.column("document"), shard.column("input")
             if not len(document):
                 continue

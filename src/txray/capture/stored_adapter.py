@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,9 @@ class StoredAdapter:
         rows = np.concatenate([_stored(model_input).rows for model_input in batch])
         probability = _probability(batch)
         outputs = self._texts(batch) if self._outputs else None
-        longest = int(lengths.max())
+        # An input may be shorter than the window of a layer, and the model was given a longer one.
+        missing = max(int(layer.settings.get("missing", 0)) for layer in layers.values())
+        longest = max(int(lengths.max()), missing + 1)
         chunk_steps = self.chunk_steps or longest
         for begin in range(0, longest, chunk_steps):
             chosen = (step[starts] >= begin) & (step[starts] < begin + chunk_steps)
@@ -327,17 +330,17 @@ class _StoredOutputs:
         inputs, steps = self._size
         steps -= missing
         dtype = getattr(torch, layer.dtype)
-        output = torch.zeros((inputs * max(0, steps), layer.neurons), dtype=dtype)
+        output = torch.zeros((inputs * steps, layer.neurons), dtype=dtype)
         step = self._step + lag
         inside = (step >= 0) & (step < steps)
         target = self._row * steps + step
         rows, target = self._rows[inside], target[inside]
         begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(target, prepend=-2) != 1))
-        for begin, end in zip(begins.tolist(), np.append(begins[1:], len(rows)).tolist(), strict=True):
+        for begin, end in pairwise(np.append(begins, len(rows)).tolist()):
             first, size = int(rows[begin]), end - begin
             at = int(target[begin])
             output[at : at + size] = self._stored.files.rows(layer.name, first, first + size)
-        return output.reshape(inputs, max(0, steps), layer.neurons).to(self._stored.device)
+        return output.reshape(inputs, steps, layer.neurons).to(self._stored.device)
 
     def take_routed(self, label: str) -> RoutedRows:
         """Raise: experts are not stored."""
