@@ -192,20 +192,24 @@ class StoredActivations:
         Raises:
             CaptureError: a document of the same id has other words.
         """
-        by_id, by_text = self._numbers
-        number = by_id.get(document.id) if self.files.has_ids else None
-        if number is None:
-            number = by_text.get(text_key(document.words))
+        by_id, by_text, keys = self._numbers
+        number = by_id.get(document.id)
+        key = text_key(document.words)
+        # Numbers in place of ids say nothing about documents of another source.
+        if number is None or not (self.files.has_ids or keys[number] == key):
+            number = by_text.get(key)
         return None if number is None else self.files.text(number)
 
     @cached_property
-    def _numbers(self) -> tuple[dict[str, int], dict[int, int]]:
+    def _numbers(self) -> tuple[dict[str, int], dict[int, int], list[int]]:
         by_id: dict[str, int] = {}
         by_text: dict[int, int] = {}
+        keys = []
         for number, (id_, key) in enumerate(self.files.identities()):
             by_id.setdefault(id_, number)
             by_text.setdefault(key, number)
-        return by_id, by_text
+            keys.append(key)
+        return by_id, by_text, keys
 
     def __repr__(self) -> str:
         layers = ", ".join(f"{layer.name!r}: {layer.neurons}" for layer in list(self.layers.values())[:4])

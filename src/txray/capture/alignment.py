@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
 
 import numpy as np
 
+from txray.activations.tokens import SPACE, SPECIAL, bytes_of, without_mark
 from txray.capture.encoding import Indices
 from txray.errors import CaptureError
 from txray.models.piece_alignment import NO_WORD, words_of_pieces
-
-_MARKERS = ("##", "▁", "</w>", "Ċ", "Ġ")
-"""Marks of pieces: WordPiece, SentencePiece, BPE, and white space of byte-level BPE."""
-
-_SPECIAL = re.compile(r"\[[A-Za-z_]+[0-9]*\]|<\|?[A-Za-z_/][^<>\s]*>")
-"""Tokens that may stand for no text, such as `[CLS]`, `</s>` and `<|endoftext|>`."""
 
 _UNKNOWN = ("[UNK]", "<unk>", "<UNK>")
 """Tokens that stand for the rest of a word."""
@@ -46,7 +39,7 @@ def words_of_tokens(
     """
     if tuple(tokens) == tuple(words):
         return np.arange(len(words))
-    if any(token.startswith("Ġ") for token in tokens):
+    if any(token.startswith(SPACE) for token in tokens):
         texts = ["".join(map(chr, word.encode())) for word in words]
         with suppress(CaptureError):
             return _aligned(words, texts, tokens, _spelled_bytes, document, cut)
@@ -69,13 +62,13 @@ def _aligned(
     position = 0
     for number, token in enumerate(tokens):
         spans[number] = position
-        written, stripped = _plain(token), spell(_without_marker(token))
+        written, stripped = _plain(token), spell(without_mark(token))
         match = next((form for form in (stripped, written) if form and text.startswith(form, position)), None)
         if match is not None:
             position += len(match)
         elif position < len(text) and token in _UNKNOWN:
             position = int(ends[np.searchsorted(ends, position, side="right")])
-        elif stripped and not _SPECIAL.fullmatch(token):
+        elif stripped and not SPECIAL.fullmatch(token):
             if position >= len(text) and cut:
                 break
             word = int(np.searchsorted(ends, position, side="right"))
@@ -91,15 +84,6 @@ def _aligned(
     return words_of_pieces(spans, bounds)
 
 
-def _without_marker(token: str) -> str:
-    for marker in _MARKERS:
-        if token.startswith(marker) and token != marker:
-            return token.removeprefix(marker)
-        if marker == "</w>":
-            token = token.removesuffix(marker)
-    return "" if token in _MARKERS else token
-
-
 def _plain(text: str) -> str:
     """Return a text in lower case, without accents and white space."""
     if text.isascii():
@@ -110,15 +94,4 @@ def _plain(text: str) -> str:
 
 def _spelled_bytes(token: str) -> str:
     """Return the bytes that a token of byte-level BPE stands for, as characters, without white space."""
-    table = _byte_of_letter()
-    return "".join(
-        chr(table.get(letter, ord("?"))) for letter in token if table.get(letter, 0) not in b" \n\t\r"
-    )
-
-
-@cache
-def _byte_of_letter() -> dict[str, int]:
-    """Return the byte that each letter of byte-level BPE stands for."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+    return "".join(chr(byte) for byte in bytes_of(token) if byte not in b" \n\t\r")

@@ -334,8 +334,9 @@ class _StoredOutputs:
         step = self._step + lag
         inside = (step >= 0) & (step < steps)
         target = self._row * steps + step
-        rows, target = self._rows[inside], target[inside]
-        begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(target, prepend=-2) != 1))
+        rows, target, row = self._rows[inside], target[inside], self._row[inside]
+        jumps = (np.diff(rows, prepend=-2) != 1) | (np.diff(target, prepend=-2) != 1)
+        begins = np.flatnonzero(jumps | (np.diff(row, prepend=-1) != 0))
         for begin, end in pairwise(np.append(begins, len(rows)).tolist()):
             first, size = int(rows[begin]), end - begin
             at = int(target[begin])
@@ -375,5 +376,8 @@ def _skipped(n_words: int, n_read: int, last: int) -> Counter[str]:
 
 def _probability(batch: list[ModelInput]) -> Any:
     """Return (n_inputs,) the probability of each input; None if it is not stored."""
-    values = [None if (stored := _stored(each).stored) is None else stored.probability for each in batch]
+    values = [
+        None if (stored := _stored(model_input).stored) is None else stored.probability
+        for model_input in batch
+    ]
     return None if None in values else np.array(values, np.float64)

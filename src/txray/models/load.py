@@ -52,6 +52,11 @@ def load_model(
         raise UsageError(
             f"load_model: got a {type(name).__name__}; pass a name or folder, or the object itself to txray.collect"
         )
+    if is_activations(name):
+        raise SnapshotError(
+            f"{name}: holds stored activations, not a model that can run; only collect, layers and similarity can read "
+            "them, by txray.read_activations"
+        )
     _require_folder(name)
     if base is not None:
         _require_folder(base)
