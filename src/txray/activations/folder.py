@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from txray.activations.stored import Indices, StoredInput, StoredLayer, StoredText, text_key
+from txray.activations.folding import text_key
+from txray.activations.stored import Indices, StoredInput, StoredLayer, StoredText
 from txray.activations.writer import DOCUMENTS, FORMAT, INDEX, ROW_COLUMNS
 from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, in_one_line
@@ -26,6 +27,11 @@ from txray.lru_cache import LRUCache
 _MAX_INDEX = 64 * 2**20
 """Maximum size of an index in bytes: it has a line for every shard and layer."""
 
+_MAX_LAG = 1 << 16
+_FLOATS = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+}
 _CACHE_BYTES = 256 * 2**20
 """Maximum size of the words and positions in memory; the activations themselves are mapped."""
 
@@ -57,7 +63,12 @@ class FolderFiles:
                 name: StoredLayer(name, int(layer["neurons"]), str(layer["dtype"]), layer)
                 for name, layer in index["layers"].items()
             }
-            self._dtypes = {name: getattr(torch, layer.dtype) for name, layer in self.layers.items()}
+            self._dtypes = {name: _FLOATS[layer.dtype] for name, layer in self.layers.items()}
+            if any(
+                abs(int(layer["lag"])) > _MAX_LAG or abs(int(layer["missing"])) > _MAX_LAG
+                for layer in index["layers"].values()
+            ):
+                raise ValueError("a layer lags by more steps than any model")
             self._stored = {name: str(layer["stored"]) for name, layer in index["layers"].items()}
             cache = LRUCache(_CACHE_BYTES)
             self._shards = [_Shard(folder, shard, cache) for shard in index["shards"]]
@@ -219,8 +230,8 @@ class FolderFiles:
         recorded = [(self._folder / DOCUMENTS, self._document_digest)]
         recorded += [(shard.file, shard.sha256) for shard in self._shards]
         for file, expected in recorded:
-            if sha256_of(file) != expected:
-                raise CaptureError(f"{file}: damaged, its checksum differs; collect again")
+            if not file.is_file() or sha256_of(file) != expected:
+                raise CaptureError(f"{file}: missing or damaged, its checksum differs; collect again")
             digest.update(expected.encode())
         return digest.hexdigest()
 

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from txray.activations.folding import text_key
 from txray.corpus.corpus import Corpus
-from txray.corpus.document import Document, words_key
+from txray.corpus.document import Document
 from txray.errors import CaptureError
 from txray.text import plural
 
@@ -122,11 +123,6 @@ class ActivationFiles(Protocol):
         Raises:
             CaptureError: the content of a file is not what was written.
         """
-
-
-def text_key(words: Sequence[str]) -> int:
-    """Return a hash of words that does not depend on where they are separated."""
-    return words_key(("".join("".join(words).split()),))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from txray.activations.stored import StoredInput, StoredLayer, StoredText, text_key
+from txray.activations.folding import text_key
+from txray.activations.stored import StoredInput, StoredLayer, StoredText
 from txray.corpus.document import Document
 from txray.errors import CaptureError, CorpusError
 
@@ -122,9 +123,9 @@ class TokenFiles:
             raise CaptureError(f"{location}: holds no {'documents' if self.layers else 'layers'}")
         self.starts = np.append(0, np.cumsum([len(tokens) for tokens in self._tokens])).astype(np.int64)
         for number, tokens in enumerate(self._tokens):
-            wrong = next((token for token in tokens if not isinstance(token, str)), None)
-            if wrong is not None or not tokens:
-                what = "has no tokens" if not tokens else f"has the token {wrong!r}, which is no text"
+            wrong = [token for token in tokens if not isinstance(token, str)]
+            if wrong or not tokens:
+                what = f"has the token {wrong[0]!r}, which is no text" if wrong else "has no tokens"
                 raise CaptureError(f"{location}: document {self._ids[number]!r} {what}; correct the file")
 
     def document_at(self, row: int) -> tuple[int, int]:

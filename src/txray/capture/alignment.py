@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
+from txray.activations.folding import folded
 from txray.activations.tokens import SPACE, SPECIAL, bytes_of, without_mark
 from txray.capture.encoding import Indices
 from txray.errors import CaptureError
@@ -43,7 +43,7 @@ def words_of_tokens(
         texts = ["".join(map(chr, word.encode())) for word in words]
         with suppress(CaptureError):
             return _aligned(words, texts, tokens, _spelled_bytes, document, cut)
-    return _aligned(words, list(map(_plain, words)), tokens, _plain, document, cut)
+    return _aligned(words, list(map(folded, words)), tokens, folded, document, cut)
 
 
 def _aligned(
@@ -62,7 +62,7 @@ def _aligned(
     position = 0
     for number, token in enumerate(tokens):
         spans[number] = position
-        written, stripped = _plain(token), spell(without_mark(token))
+        written, stripped = folded(token), spell(without_mark(token))
         match = next((form for form in (stripped, written) if form and text.startswith(form, position)), None)
         if match is not None:
             position += len(match)
@@ -82,14 +82,6 @@ def _aligned(
     if not len(words):
         return np.full(len(tokens), NO_WORD)
     return words_of_pieces(spans, bounds)
-
-
-def _plain(text: str) -> str:
-    """Return a text in lower case, without accents and white space."""
-    if text.isascii():
-        return "".join(text.lower().split())
-    decomposed = unicodedata.normalize("NFKD", text.lower())
-    return "".join("".join(letter for letter in decomposed if not unicodedata.combining(letter)).split())
 
 
 def _spelled_bytes(token: str) -> str:

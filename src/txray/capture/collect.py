@@ -14,7 +14,7 @@ from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
 from txray.errors import warn_user
-from txray.models.load import as_model
+from txray.models.load import as_source
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
 from txray.preferences.stage_like import StageLike, as_stage
@@ -113,7 +113,7 @@ def collect(
     """
     scales = None if scales is None else as_stage(scales)
     request = CollectRequest(
-        model=as_model(model),
+        model=as_source(model),
         corpus=corpus,
         layers=tuple(as_layers(layers)),
         feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from txray.activations.stored import StoredActivations
 from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
 from txray.capture.encoding import EncodedDocument, Indices, ModelInput, inputs
 from txray.capture.forward_chunk import ForwardChunk
@@ -305,10 +304,6 @@ def adapter_for(
         raise UnknownNameError.of("autocast", autocast, list(_AUTOCAST))
     dtype = None if autocast is None else _AUTOCAST[autocast]
     model = as_model(model)
-    if isinstance(model, StoredActivations):
-        raise UsageError(
-            f"{model.files.location}: stored activations are no model that can run; pass the model itself"
-        )
     if isinstance(model, nn.Module):
         model = unwrapped(model)
     if isinstance(model, RecurrentModel):

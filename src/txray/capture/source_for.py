@@ -9,7 +9,7 @@ from txray.capture.model_adapter import Autocast, ModelAdapter, adapter_for
 from txray.capture.stored_adapter import StoredAdapter
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
-from txray.models.load import as_model
+from txray.models.load import as_source
 from txray.models.text_model import TextModel
 
 Source = ModelAdapter | StoredAdapter
@@ -29,7 +29,7 @@ def source_for(
         UnknownNameError: unknown dtype.
         UsageError: as `adapter_for`; or `autocast` for stored activations.
     """
-    model = as_model(model)
+    model = as_source(model)
     if not isinstance(model, StoredActivations):
         return adapter_for(model, outputs=outputs, autocast=autocast, corpus=corpus)
     if autocast is not None:

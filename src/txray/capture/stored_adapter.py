@@ -35,6 +35,9 @@ from txray.preferences import document_key
 NOT_STORED = "no stored activations"
 """Reason for words that are skipped."""
 
+_MAX_POSITIONS = 1 << 26
+"""Positions of a batch that fit into no memory with their activations."""
+
 _TEST_ROWS = 64
 """Rows from which the number of units of a module is determined."""
 
@@ -168,6 +171,11 @@ class StoredAdapter:
         missing = max(int(layer.settings.get("missing", 0)) for layer in layers.values())
         longest = max(int(lengths.max()), missing + 1)
         chunk_steps = self.chunk_steps or longest
+        if len(batch) * min(chunk_steps, longest) > _MAX_POSITIONS:
+            raise CaptureError(
+                f"{self.stored.files.location}: an input of {longest:,} positions is longer than any that a model "
+                "reads at once; collect the activations again"
+            )
         for begin in range(0, longest, chunk_steps):
             chosen = (step[starts] >= begin) & (step[starts] < begin + chunk_steps)
             piece = np.repeat(chosen, np.diff(starts, append=len(step)))

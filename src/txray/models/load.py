@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from txray.activations.read import is_activations, read_activations
+from txray.activations.stored import StoredActivations
 from txray.errors import SnapshotError, UsageError
 from txray.models.adapter import from_transformers, task_of
 from txray.models.folders import CONFIG, HUB, is_model_folder
@@ -17,6 +18,11 @@ from txray.models.wrappers import is_transformer_lens, is_wrapper, wrapped_model
 if TYPE_CHECKING:
     from txray.models.recurrent import RecurrentLanguageModel
     from txray.models.sentiment import SentimentClassifier
+
+_STORED = (
+    "holds stored activations, not a model that can run; only collection, the list of layers and the similarity of "
+    "layers can read them"
+)
 
 
 def load_model(
@@ -53,10 +59,7 @@ def load_model(
             f"load_model: got a {type(name).__name__}; pass a name or folder, or the object itself to txray.collect"
         )
     if is_activations(name):
-        raise SnapshotError(
-            f"{name}: holds stored activations, not a model that can run; only collect, layers and similarity can read "
-            "them, by txray.read_activations"
-        )
+        raise SnapshotError(f"{name}: {_STORED}")
     _require_folder(name)
     if base is not None:
         _require_folder(base)
@@ -80,11 +83,13 @@ def as_model(model: Any) -> Any:
     `TextModel` of that model. Everything else is returned unchanged.
 
     Raises:
-        UsageError: the object holds no model that can be read with, or no tokenizer.
+        UsageError: the object holds no model that can be read with, or no tokenizer; or it is stored activations.
         SnapshotError: there is no model of that name.
     """
     if isinstance(model, str | Path):
-        return read_activations(model) if is_activations(model) else load_model(model)
+        return load_model(model)
+    if isinstance(model, StoredActivations):
+        raise UsageError(f"{model.files.location}: {_STORED}")
     if not is_wrapper(model) and not is_transformer_lens(model):
         return model
     contents = wrapped_model(model)
@@ -92,6 +97,19 @@ def as_model(model: Any) -> Any:
         return contents.module
     task, classes = ("none", ()) if is_transformer_lens(model) else task_of(contents.module)
     return from_transformers(model, task=task, classes=classes)
+
+
+def as_source(model: Any) -> Any:
+    """Return what activations can be read from: stored activations, opened if they are named, or `as_model(model)`.
+
+    Raises:
+        TxrayError: as `as_model`, or `txray.read_activations`.
+    """
+    if isinstance(model, StoredActivations):
+        return model
+    if isinstance(model, str | Path) and is_activations(model):
+        return read_activations(model)
+    return as_model(model)
 
 
 def _require_folder(name: Path | str) -> None:
