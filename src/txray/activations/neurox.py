@@ -16,7 +16,7 @@ from torch import Tensor
 
 from txray._optional import import_package
 from txray.activations.stored import StoredLayer, checked
-from txray.activations.tokens import TokenFiles
+from txray.activations.tokens import TokenFiles, unmarked
 from txray.errors import CaptureError, in_one_line
 from txray.files import sha256_of
 from txray.lru_cache import LRUCache
@@ -50,7 +50,7 @@ class NeuroXHdf5(TokenFiles):
         except OSError as error:
             raise CaptureError(f"{location}: no HDF5 file ({in_one_line(error)}); write it again") from error
         self._keys: list[str] = []
-        documents = []
+        documents: list[list[str]] = []
         shape: tuple[int, ...] = ()
         for sentence, key in _sentences(self._files[0], location):
             sizes = [self._dataset(file, key, location).shape for file in self._files]
@@ -63,7 +63,7 @@ class NeuroXHdf5(TokenFiles):
                         f"{shape[1]}) for {len(tokens)} tokens; extract the activations again"
                     )
             self._keys.append(key)
-            documents.append((None, tokens))
+            documents.append(tokens)
         self._sources: dict[str, tuple[int, int]] = {}
         for number, file in enumerate(files):
             named = _LAYER_FILE.search(file.stem)
@@ -73,7 +73,7 @@ class NeuroXHdf5(TokenFiles):
                     raise CaptureError(f"{file}: another file holds {name!r}, too; read one of them")
                 self._sources[name] = number, layer
         layers = [StoredLayer(name, shape[1], "float32") for name in self._sources]
-        super().__init__(location, "NeuroX HDF5", layers, documents, pooling)
+        super().__init__(location, "NeuroX HDF5", layers, _documents(documents), pooling)
 
     def _dataset(self, file: Any, key: str, location: str) -> Any:
         dataset = file.get(key)
@@ -107,6 +107,11 @@ class NeuroXHdf5(TokenFiles):
     def digest(self) -> str:
         """Return a hash of the content of the files."""
         return sha256("".join(map(sha256_of, self._paths)).encode()).hexdigest()
+
+
+def _documents(sentences: list[list[str]]) -> list[tuple[None, list[str]]]:
+    """Return the words of each sentence; NeuroX joins them from pieces, marks included, or leaves them empty."""
+    return [(None, words) for words in unmarked(sentences)]
 
 
 def _sentences(file: Any, location: str) -> list[tuple[str, str]]:
@@ -168,7 +173,7 @@ class NeuroXJson(TokenFiles):
                         )
             self._lines.append(offsets)
         layers = [StoredLayer(name, n, "float32") for name, n in neurons.items()]
-        super().__init__(location, "NeuroX JSON", layers, [(None, tokens) for tokens in documents], pooling)
+        super().__init__(location, "NeuroX JSON", layers, _documents(documents), pooling)
 
     def rows(self, layer: str, first: int, last: int) -> Tensor:
         """Return the activations of consecutive rows of one sentence."""
@@ -198,6 +203,8 @@ def _parsed(line: bytes, location: str) -> tuple[list[str], NDArray[np.float32]]
     try:
         features = json.loads(line)["features"]
         tokens = [feature["token"] for feature in features]
+        if not all(isinstance(token, str) for token in tokens):
+            raise TypeError("a token is no text")
         values = np.array(
             [[layer["values"] for layer in feature["layers"]] for feature in features], np.float32
         )

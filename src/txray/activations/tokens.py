@@ -48,7 +48,7 @@ def joined(tokens: Sequence[str]) -> tuple[str, ...]:
         if mark == SPACE:
             parts = [(begins, bytes_of(token).decode(errors="replace")) for begins, token in _whole(parts)]
     else:
-        return tuple(tokens)
+        return tuple(token for token in tokens if token.strip())
     words: list[str] = []
     open_word = False
     for begins, part in parts:
@@ -60,6 +60,28 @@ def joined(tokens: Sequence[str]) -> tuple[str, ...]:
         else:
             words[-1] += part
     return tuple(word for word in words if word.strip())
+
+
+def unmarked(documents: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return words without the marks of the pieces that they were joined from, such as `want##ed` or `Ġfilm`.
+
+    >>> unmarked([["want##ed", "it"], ["#"]])
+    [['wanted', 'it'], ['#']]
+    """
+    tokens = {token for document in documents for token in document}
+    if any(CONTINUED in token[1:] for token in tokens):
+        cleaned = {token: token[:1] + token[1:].replace(CONTINUED, "") for token in tokens}
+    elif any(token.startswith(SPACE) for token in tokens):
+        known = _byte_of_letter().keys()
+        cleaned = {
+            token: bytes_of(token).decode(errors="replace").strip() if known >= set(token) else token
+            for token in tokens
+        }
+    elif any(token.startswith(SENTENCE_PIECE) for token in tokens):
+        cleaned = {token: token.replace(SENTENCE_PIECE, "") for token in tokens}
+    else:
+        return [list(document) for document in documents]
+    return [[cleaned[token] for token in document] for document in documents]
 
 
 def _whole(parts: Iterable[tuple[bool, str]]) -> list[tuple[bool, str]]:

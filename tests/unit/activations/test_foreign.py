@@ -199,6 +199,44 @@ def test_every_format_gives_the_sums_of_its_numbers(
     assert stored.fingerprint == stage.manifest["model"]["fingerprint"]
 
 
+def test_files_of_the_real_neurox_are_read_exactly(tmp_path: Path) -> None:
+    writers = pytest.importorskip("neurox.data.writer")
+    arrays = activations()
+    for suffix, rounding in (("hdf5", 0.0), ("json", 2e-8)):
+        writer = writers.ActivationsWriter.get_writer(str(tmp_path / f"real.{suffix}"))
+        for number, (sentence, values) in enumerate(zip(SENTENCES, arrays, strict=True)):
+            writer.write_activations(number, sentence.split(" "), values)
+        writer.close()
+        stored = read_activations(tmp_path / f"real.{suffix}")
+        for number, values in enumerate(arrays):
+            rows = stored.files.text(number).inputs[0].rows
+            for layer in range(N_LAYERS):
+                read = stored.files.rows(f"layer.{layer}", int(rows[0]), int(rows[-1]) + 1).numpy()
+                np.testing.assert_allclose(read, values[layer], rtol=0, atol=rounding)
+        by_hand = {"hdf5": write_hdf5, "json": write_json}[suffix](tmp_path / f"hand.{suffix}", arrays)
+        assert [d.words for d in read_activations(by_hand).corpus()] == [d.words for d in stored.corpus()]
+
+
+@pytest.mark.parametrize(
+    ("sentences", "wanted"),
+    [
+        (["want##ed it", "#"], [("wanted", "it"), ("#",)]),
+        (["The Ġfilm ĠwasnâĢĻt ĠZÃ¼rich"], [("The", "film", "wasn’t", "Zürich")]),
+        (["▁The ▁film"], [("The", "film")]),
+        (["a  b"], [("a", "b")]),  # the tokenizer dropped a character between two words
+    ],
+)
+def test_words_that_neurox_joined_from_pieces_lose_their_marks(
+    sentences: list[str], wanted: list[tuple[str, ...]], tmp_path: Path
+) -> None:
+    arrays = [np.ones((1, len(sentence.split(" ")), 2), np.float32) for sentence in sentences]
+    for write, suffix in ((write_hdf5, "hdf5"), (write_json, "json")):
+        stored = read_activations(write(tmp_path / f"acts.{suffix}", arrays, sentences))
+        assert [document.words for document in stored.corpus()] == wanted
+        stage = collect(stored, stored.corpus(), layers="layer.0", name="s")
+        assert stage.manifest["layers"]["layer.0"]["counted"] == sum(map(len, wanted))
+
+
 def test_equal_numbers_in_a_file_have_equal_fingerprints_and_others_another(tmp_path: Path) -> None:
     arrays = activations()
     one = read_activations(write_hdf5(tmp_path / "one.hdf5", arrays)).fingerprint

@@ -244,6 +244,7 @@ def test_broken_neurox_files_are_refused(tmp_path: Path) -> None:
         ("empty", json.dumps({"linex_index": 1, "features": []})),
         ("ragged", lines[1].replace("]}", ", 1.0]}", 1)),
         ("text", "hello"),
+        ("number", lines[1].replace('"a"', "1")),
         ("other", json.dumps({"features": [{"token": "a", "layers": [{"index": 0, "values": [1.0]}]}]})),
     ):
         file = tmp_path / f"{name}.json"
