@@ -196,19 +196,19 @@ class ActivationWriter:
         self._dtypes.setdefault(layer, name)
         if self._options.dtype is None or self._options.dtype == name:
             return values.cpu()
-        stored = values.to(getattr(torch, self._options.dtype)).cpu()
-        original = values.double().cpu()
-        difference = (stored.double() - original).abs()
-        if bool((torch.isinf(stored) & torch.isfinite(original)).any()):
+        stored = values.to(getattr(torch, self._options.dtype))
+        if bool((torch.isinf(stored) & torch.isfinite(values)).any()):
             raise CaptureError(
-                f"layer {layer!r}: activations up to {float(original.abs().max()):.3g} are too large for "
+                f"layer {layer!r}: activations up to {float(values.abs().max()):.3g} are too large for "
                 f"{self._options.dtype}; store another type, such as bfloat16"
             )
+        difference = stored.to(values.dtype) - values
         loss = self._loss.setdefault(layer, [0.0, 0.0, 0.0])
-        loss[0] = max(loss[0], float(difference.max()) if difference.numel() else 0.0)
-        loss[1] += float(difference.square().sum())
-        loss[2] += float(original.square().sum())
-        return stored
+        if difference.numel():
+            loss[0] = max(loss[0], float(difference.abs().max()))
+            loss[1] += float(torch.linalg.vector_norm(difference, dtype=torch.float64)) ** 2
+            loss[2] += float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
+        return stored.cpu()
 
     def _clear(self) -> None:
         self._n_buffered = 0

@@ -1,4 +1,4 @@
-"""What a collection reads activations from: a model that runs under hooks, or activations that were stored."""
+"""Interface of the sources of activations: a model that runs under hooks, or stored activations."""
 
 from __future__ import annotations
 

@@ -48,18 +48,18 @@ class StoredModelInput(ModelInput):
 
     Attributes:
         stored: the rows of all its tokens.
-        kept: (n_pieces,) index in `stored` of each piece that belongs to a word.
+        counted: (n_pieces,) index in `stored` of each piece that belongs to a word.
     """
 
     stored: StoredInput | None = None
-    kept: Indices | None = None
+    counted: Indices | None = None
 
     @property
     def rows(self) -> Indices:
         """Return (n_pieces,) the row of each piece."""
         assert self.stored is not None
-        assert self.kept is not None
-        return self.stored.rows[self.kept]
+        assert self.counted is not None
+        return self.stored.rows[self.counted]
 
 
 class StoredAdapter:
@@ -208,13 +208,13 @@ class StoredAdapter:
         for model_input in batch:
             stored = _stored(model_input)
             assert stored.stored is not None
-            assert stored.kept is not None
+            assert stored.counted is not None
             outputs = stored.stored.outputs
             if outputs is None:
                 raise CaptureError(
                     f"{self.stored.files.location}: holds no outputs of the model; omit the feature type 'output'"
                 )
-            texts += [outputs[int(stored.kept[i])] for i in model_input.starts]
+            texts += [outputs[int(stored.counted[i])] for i in model_input.starts]
         return texts
 
     def hook_points(self, layers: Layers, selection: Selection) -> list[HookPoint]:
@@ -362,17 +362,17 @@ def _stored(model_input: ModelInput) -> StoredModelInput:
 
 
 def _model_input(encoded: EncodedDocument, stored: StoredInput, word: Indices) -> StoredModelInput:
-    kept = np.flatnonzero(word >= 0)
-    words, starts = np.unique(word[kept], return_index=True)
+    counted = np.flatnonzero(word >= 0)
+    words, starts = np.unique(word[counted], return_index=True)
     return StoredModelInput(
         encoded=encoded,
         ids=range(stored.positions),
         words=words,
         starts=starts,
-        steps=stored.step[kept],
-        pieces=[stored.tokens[i] for i in kept.tolist()] if len(stored.tokens) else (),
+        steps=stored.step[counted],
+        pieces=[stored.tokens[i] for i in counted.tolist()] if len(stored.tokens) else (),
         stored=stored,
-        kept=kept,
+        counted=counted,
     )
 
 
