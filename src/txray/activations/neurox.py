@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray._optional import import_package
+from txray._optional import import_extra
 from txray.activations.stored import StoredLayer, checked
 from txray.activations.tokens import TokenFiles, unmarked
 from txray.errors import CaptureError, in_one_line
@@ -43,7 +43,7 @@ class NeuroXHdf5(TokenFiles):
             UsageError: h5py is not installed.
             CaptureError: a file is damaged, or shapes differ.
         """
-        h5py = import_package("h5py", f"{location}")
+        h5py = import_extra(f"{location}: HDF5 needs", "hdf5", "h5py")
         self._paths = list(files)
         try:
             self._files = [h5py.File(file, "r") for file in files]

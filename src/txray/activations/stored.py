@@ -16,7 +16,7 @@ from torch import Tensor
 
 from txray.activations.folding import text_key
 from txray.corpus.corpus import Corpus
-from txray.corpus.document import Document
+from txray.corpus.document import Document, words_key
 from txray.errors import CaptureError
 from txray.text import plural
 
@@ -190,11 +190,21 @@ class StoredActivations:
         """
         by_id, by_text, keys = self._numbers
         number = by_id.get(document.id)
+        if number is not None and self.files.has_ids:
+            return self.files.text(number)
         key = text_key(document.words)
         # Numbers in place of ids say nothing about documents of another source.
-        if number is None or not (self.files.has_ids or keys[number] == key):
-            number = by_text.get(key)
-        return None if number is None else self.files.text(number)
+        if number is not None and (keys[number] == key or document.cut_from is not None):
+            text = self.files.text(number)
+            if keys[number] == key or document.cut_from == words_key(text.document.words):
+                return text
+        number = by_text.get(key)
+        if number is None:
+            return None
+        text = self.files.text(number)
+        # Equal but for case or accents is enough for tokens, but not where the words are stored.
+        exact = any(stored.word is not None for stored in text.inputs)
+        return None if exact and text.document.words != document.words else text
 
     @cached_property
     def _numbers(self) -> tuple[dict[str, int], dict[int, int], list[int]]:

@@ -264,6 +264,9 @@ def test_a_corpus_with_annotations_finds_its_sentences_by_their_text(tmp_path: P
     total = preferences.sum[preferences.features[preferences.feature_id] == "NNP"].sum()
     assert total == pytest.approx(float(activations()[3][0, 4].clip(0).sum()))
     assert stage.manifest["layers"]["layer.0"]["skipped"]["no stored activations"] == 2
+    beginning = collect(stored, stored.corpus(), layers="layer.0", name="s", max_words=9)
+    assert beginning.manifest["words"] == 9
+    assert "no stored activations" not in beginning.manifest["layers"]["layer.0"]["skipped"]
 
 
 def test_pieces_are_pooled_to_words(tmp_path: Path) -> None:

@@ -141,8 +141,9 @@ def test_what_is_saved_is_what_the_model_computes_for_each_document_alone(tmp_pa
 
 def test_half_precision_costs_what_the_index_says(tmp_path: Path) -> None:
     corpus, model = corpus_of(documents(20)), small_model()
-    collect(model, corpus, name="s", save_activations=tmp_path / "whole")
-    collect(model, corpus, name="s", save_activations=SaveActivations(tmp_path / "half", dtype="float16"))
+    half_precision = SaveActivations(tmp_path / "half", dtype="float16")
+    for save in (tmp_path / "whole", half_precision):
+        collect(model, corpus, name="s", batch_positions=100, save_activations=save)
     whole, half = (
         torch.cat(
             [load_file(shard)["layer.rnn"] for shard in sorted((tmp_path / name).glob("*.safetensors"))]
@@ -203,6 +204,10 @@ def test_some_words_and_the_order_of_documents_may_differ(tmp_path: Path) -> Non
     # A document of another id, but with the same text, is that document.
     renamed = [Document(f"other{i}", text.words) for i, text in enumerate(texts)]
     assert collect(stored, corpus_of(renamed), name="s").manifest["layers"]["rnn"]["skipped"] == {}
+    in_capitals = Document("another", tuple(word.upper() for word in texts[3].words))
+    stage = collect(stored, corpus_of([*texts, in_capitals]), name="s")
+    skipped = {"no stored activations": len(in_capitals.words)}
+    assert stage.manifest["layers"]["rnn"]["skipped"] == skipped
 
 
 def test_documents_that_are_not_stored_are_counted_and_other_words_refused(tmp_path: Path) -> None:
@@ -232,6 +237,17 @@ def test_the_similarity_of_stored_layers_is_that_of_the_models(tmp_path: Path) -
     assert txray.layer_similarity(stored, stored, corpus, layers=layers).table.equals(wanted)
     mixed = txray.layer_similarity(stored, model, corpus, layers=layers).table
     np.testing.assert_allclose(mixed["cka"], wanted["cka"], rtol=1e-12)
+
+
+def test_documents_that_are_read_ahead_by_another_thread_are_saved_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = corpus_of(documents(40))
+    settings: dict[str, Any] = {"name": "s", "batch_positions": 100}
+    collect(small_model(), corpus, **settings, save_activations=tmp_path / "one")
+    monkeypatch.setattr("txray.capture.source.input_device", lambda module: torch.device("meta"))
+    collect(small_model(), corpus, **settings, save_activations=tmp_path / "other")
+    assert bits(tmp_path / "one") == bits(tmp_path / "other")
 
 
 class StopError(Exception):
