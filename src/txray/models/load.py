@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from txray.models.recurrent import RecurrentLanguageModel
     from txray.models.sentiment import SentimentClassifier
 
-_STORED = (
-    "holds stored activations, not a model that can run; only collection, the list of layers and the similarity of "
-    "layers can read them"
-)
-
 
 def load_model(
     name: Path | str,
@@ -59,7 +54,7 @@ def load_model(
             f"load_model: got a {type(name).__name__}; pass a name or folder, or the object itself to txray.collect"
         )
     if is_activations(name):
-        raise SnapshotError(f"{name}: {_STORED}")
+        raise SnapshotError(_not_a_model(name))
     _require_folder(name)
     if base is not None:
         _require_folder(base)
@@ -89,7 +84,7 @@ def as_model(model: Any) -> Any:
     if isinstance(model, str | Path):
         return load_model(model)
     if isinstance(model, StoredActivations):
-        raise UsageError(f"{model.files.location}: {_STORED}")
+        raise UsageError(_not_a_model(model.files.location))
     if not is_wrapper(model) and not is_transformer_lens(model):
         return model
     contents = wrapped_model(model)
@@ -110,6 +105,13 @@ def as_source(model: Any) -> Any:
     if isinstance(model, str | Path) and is_activations(model):
         return read_activations(model)
     return as_model(model)
+
+
+def _not_a_model(name: Path | str) -> str:
+    return (
+        f"{name}: holds stored activations, not a model that can run; only collection, the list of layers and the "
+        "similarity of layers can read them"
+    )
 
 
 def _require_folder(name: Path | str) -> None:
