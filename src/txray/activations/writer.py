@@ -132,6 +132,8 @@ class ActivationWriter:
         """
         if self._documents is None:
             remove_temporaries(self.folder)
+            # After an interruption, what was written later than the checkpoint is written again.
+            self._remove_shards(after=len(self._shards))
             self._documents = (self.folder / f"{TEMP_PREFIX}{DOCUMENTS}").open("wb")
         line: dict[str, Any] = {"id": document.id, "words": document.words}
         line |= {
@@ -155,7 +157,10 @@ class ActivationWriter:
             )
             if value not in (None, {}, (), "")
         }
-        self._documents.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        try:
+            self._documents.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        except OSError as error:
+            raise OutputError(f"{self._documents.name}: cannot be written: {error.strerror}") from error
         self._n_documents += 1
         self._n_words += len(document.words)
         return self._n_documents - 1
@@ -274,7 +279,7 @@ class ActivationWriter:
         return arrays
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Restore what `state_dict` returned; shards that were written later are removed.
+        """Restore what `state_dict` returned, before any document is added.
 
         Raises:
             OutputError: a finished shard is missing.
@@ -289,7 +294,6 @@ class ActivationWriter:
                     f"{file}: missing or incomplete, but the checkpoint continues after it; remove {self.folder} and "
                     "the checkpoint, and collect again"
                 )
-        self._remove_shards(after=len(self._shards))
         self._clear()
         buffer = {
             name.removeprefix("buffer/"): array for name, array in state.items() if name.startswith("buffer/")
@@ -384,10 +388,6 @@ class ActivationWriter:
         write_text(unfinished, json.dumps(self._lock.settings, indent=1) + "\n")
         # The same collection writes the same files again.
         index.unlink(missing_ok=True)
-
-    def start_over(self) -> None:
-        """Remove the shards of an earlier attempt, which nothing continues."""
-        self._remove_shards(after=0)
 
     def _remove_shards(self, after: int) -> None:
         for file in self.folder.glob("activations-*.safetensors"):

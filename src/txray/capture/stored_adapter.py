@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.activations.stored import StoredActivations, StoredInput, StoredLayer
@@ -51,14 +52,12 @@ class StoredModelInput(ModelInput):
         counted: (n_pieces,) index in `stored` of each piece that belongs to a word.
     """
 
-    stored: StoredInput | None = None
-    counted: Indices | None = None
+    stored: StoredInput = field(kw_only=True)
+    counted: Indices = field(kw_only=True)
 
     @property
     def rows(self) -> Indices:
         """Return (n_pieces,) the row of each piece."""
-        assert self.stored is not None
-        assert self.counted is not None
         return self.stored.rows[self.counted]
 
 
@@ -207,8 +206,6 @@ class StoredAdapter:
         texts: list[str] = []
         for model_input in batch:
             stored = _stored(model_input)
-            assert stored.stored is not None
-            assert stored.counted is not None
             outputs = stored.stored.outputs
             if outputs is None:
                 raise CaptureError(
@@ -292,16 +289,8 @@ class StoredAdapter:
         flat = torch.cat(rows).to(self.stored.device)
         through = Through.of(point.layer, module_for(layer.through, layer.name), flat)
         label = f"{point.layer}{THROUGH}{through.name}"
-        tap = Tap(label, point.tap.layer, point.tap.side, part=point.tap.part, stacked=point.tap.stacked)
-        return HookPoint(
-            **{
-                **vars(point),
-                "layer": label,
-                "tap": tap,
-                "through": through,
-                "random": point.random or through.random,
-            }
-        )
+        tap = replace(point.tap, label=label)
+        return replace(point, layer=label, tap=tap, through=through, random=point.random or through.random)
 
 
 class _StoredOutputs:
@@ -382,10 +371,7 @@ def _skipped(n_words: int, n_read: int, last: int) -> Counter[str]:
     return +Counter({SHARED_PIECE: shared, NOT_STORED: n_words - n_read - shared})
 
 
-def _probability(batch: list[ModelInput]) -> Any:
+def _probability(batch: list[ModelInput]) -> NDArray[np.float64] | None:
     """Return (n_inputs,) the probability of each input; None if it is not stored."""
-    values = [
-        None if (stored := _stored(model_input).stored) is None else stored.probability
-        for model_input in batch
-    ]
+    values = [_stored(model_input).stored.probability for model_input in batch]
     return None if None in values else np.array(values, np.float64)

@@ -237,6 +237,19 @@ def test_words_that_neurox_joined_from_pieces_lose_their_marks(
         assert stage.manifest["layers"]["layer.0"]["counted"] == sum(map(len, wanted))
 
 
+@pytest.mark.filterwarnings("ignore::txray.errors.DuplicateWarning")
+def test_files_of_other_tools_can_be_converted(tmp_path: Path) -> None:
+    stored = stored_as("json", tmp_path)
+    settings: dict[str, Any] = {"layers": ["layer.0", "layer.2"], "name": "s", "selection": "all"}
+    stage = collect(stored, stored.corpus(), **settings, save_activations=tmp_path / "converted")
+    converted = read_activations(tmp_path / "converted")
+    assert list(converted.layers) == ["layer.0", "layer.2"]
+    again = collect(converted, converted.corpus(), **settings)
+    for layer in stage.layers:
+        assert sums(again, layer) == sums(stage, layer)
+    assert again.exemplars.equals(stage.exemplars)
+
+
 def test_equal_numbers_in_a_file_have_equal_fingerprints_and_others_another(tmp_path: Path) -> None:
     arrays = activations()
     one = read_activations(write_hdf5(tmp_path / "one.hdf5", arrays)).fingerprint
