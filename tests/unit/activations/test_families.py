@@ -7,12 +7,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.conformity.architectures import Architecture
+from benchmarks.conformity.text import tokenizer as experts_tokenizer
 
 from tests.builders.families import FAMILIES, WORDS, tokenizer
 from tests.unit.activations.test_round_trip import SMALL, files_of
 from txray import Corpus, Document, SaveActivations, collect, read_activations
 from txray.activations.writer import INDEX
+from txray.errors import UsageError
 from txray.models import from_transformers
+
+
+def test_the_neurons_of_a_single_expert_are_not_saved(tmp_path: Path) -> None:
+    model = from_transformers(Architecture("Mixtral").build(), experts_tokenizer())
+    corpus = Corpus.from_documents("t", [Document("d", ("the", "film"))])
+    with pytest.raises(UsageError, match=r"layer 'layers\.0\.mlp\.experts:expert=1' is an expert"):
+        collect(
+            model,
+            corpus,
+            layers="layers.0.mlp.experts:expert=1",
+            name="s",
+            save_activations=tmp_path / "acts",
+        )
+    assert not (tmp_path / "acts").exists()
+    settings = {"layers": "layers.0.mlp", "name": "s"}
+    stage = collect(model, corpus, **settings, save_activations=tmp_path / "acts")
+    assert files_of(collect(tmp_path / "acts", corpus, **settings), tmp_path / "b") == files_of(
+        stage, tmp_path / "a"
+    )
 
 
 @pytest.mark.parametrize("name", ["Bert", "GPT2", "T5", "Bart", "Llama"])
