@@ -219,7 +219,7 @@ class TextModelAdapter:
         self.name = model.name or type(self.module).__name__
         self.pooling = model.pooling
         self.padded = model.supports_padding
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "pooling": model.pooling,
             "limit": model.max_length,
             "overlap": model.overlap,

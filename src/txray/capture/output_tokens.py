@@ -17,8 +17,9 @@ from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import evaluating, modules_by_name
 from txray.capture.layer import Layer, as_layers
 from txray.capture.layers import hook_points_for
+from txray.capture.linear_steps import FrozenNorm, Step
 from txray.capture.model_adapter import adapter_for
-from txray.capture.readout import FrozenNorm, Readout, Step
+from txray.capture.readout import Readout
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import input_device, unwrapped
@@ -191,7 +192,7 @@ def _table(layer: str, vectors: _Vectors, unembedding: Tensor, name: OutputName,
     for rows, of_rows in _rows(unembedding):
         mean += rows[named[of_rows]].double().sum(dim=0)
     mean = (mean / named.sum()).float()
-    parts = []
+    parts: list[pl.DataFrame] = []
     for start in range(0, vectors.n_units, _UNITS):
         stop = min(start + _UNITS, vectors.n_units)
         directions = vectors.of(start, stop, unembedding.device)
@@ -200,9 +201,9 @@ def _table(layer: str, vectors: _Vectors, unembedding: Tensor, name: OutputName,
         parts += _strongest(directions, unembedding, mean, named, k, start)
     table = pl.concat(parts).sort("neuron", "side", "rank")
     tokens = {number: name(number) for number in table["id"].unique().to_list()}
-    return table.with_columns(
-        layer=pl.lit(layer), token=pl.col("id").replace_strict(tokens, return_dtype=pl.String)
-    ).select(pl.col(column).cast(dtype) for column, dtype in OUTPUT_TOKEN_SCHEMA.items())
+    token = pl.col("id").replace_strict(tokens, return_dtype=pl.String)
+    columns = [pl.col(column).cast(dtype) for column, dtype in OUTPUT_TOKEN_SCHEMA.items()]
+    return table.with_columns(layer=pl.lit(layer), token=token).select(columns)
 
 
 def _strongest(

@@ -95,8 +95,8 @@ class _NextPieces:
         scores = self.scores(output)
         chosen = scores[torch.from_numpy(row).to(scores.device), torch.from_numpy(step).to(scores.device)]
         size = scores.shape[-1] if self._head is None else _n_ids(self._head)
-        best = []
-        for part in chosen.split(max(1, _LOGITS // size)):
+        best: list[int] = []
+        for part in torch.split(chosen, max(1, _LOGITS // size)):
             values, ids = (part if self._head is None else self._head(part)).max(dim=-1)
             _require_finite(values)
             best += ids.tolist()

@@ -6,65 +6,20 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from txray.capture.compiled import is_observable
 from txray.capture.hooks import Side, Tap, first_tensor, modules_by_name, with_first_tensor
+from txray.capture.linear_steps import Scaling, Step, near, rounding_of, step_of
 from txray.capture.predictions import logits_of, same_order
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import is_adapted
 
-_CLOSE = {torch.float16: 3e-2, torch.bfloat16: 1e-1}
-"""Relative difference that may be rounding, by dtype; 0.1% for others."""
-_LARGE = 1e3
-"""Size of the values that measure a norm, so large that what it adds to variances does not matter."""
 _DEPTH = 3
 """Maximum number of modules between a layer and the residual stream: a projection, and norms around it."""
-
-
-class Step(Protocol):
-    """A linear map of directions."""
-
-    def __call__(self, directions: Tensor) -> Tensor:
-        """Return the (n, n_outputs) images of (n, n_inputs) directions."""
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """Multiplication by a matrix, carried out by the module itself without its bias."""
-
-    module: nn.Module
-
-    def __call__(self, directions: Tensor) -> Tensor:
-        """Return the images of directions."""
-        like = next(weight for weight in self.module.parameters() if weight.is_floating_point())
-        inputs = directions.to(like.device, like.dtype)
-        output, bias = (first_tensor(self.module(rows)) for rows in (inputs, torch.zeros_like(inputs[:1])))
-        assert output is not None and bias is not None
-        return (output - bias).float()
-
-
-@dataclass(frozen=True, eq=False)
-class FrozenNorm:
-    """A layer norm or RMS norm at a fixed scale: centring, if it centres, and multiplication by its gain.
-
-    Attributes:
-        gain: (n,) factors.
-        centred: whether the mean over the elements is subtracted.
-    """
-
-    gain: Tensor
-    centred: bool
-
-    def __call__(self, directions: Tensor) -> Tensor:
-        """Return the images of directions."""
-        gain = self.gain.to(directions.device)
-        if self.centred:
-            directions = directions - directions.mean(dim=-1, keepdim=True)
-        return directions * gain
 
 
 @dataclass(eq=False)
@@ -96,7 +51,7 @@ class Readout:
         head: the module that returns the logits, up to their scale.
         unembedding: (n_ids, n) its matrix.
         steps: what happens to the residual stream before the head, in order.
-    """  # _after: values behind each of these steps, and the steps that remain
+    """
 
     modules: Mapping[str, nn.Module]
     head: nn.Module
@@ -106,7 +61,9 @@ class Readout:
     _calls: list[_Call] = field(repr=False)
     _stream: _Point
     _values: Tensor = field(repr=False)
-    _after: Sequence[tuple[Tensor, Sequence[Step]]] = field(repr=False)
+    _after: Sequence[tuple[Tensor, Sequence[Step]]] = field(
+        repr=False
+    )  # values, and the steps that they still take
 
     @classmethod
     def of(cls, model: nn.Module, run: Callable[[], object]) -> Readout:
@@ -134,16 +91,23 @@ class Readout:
         assert matrix is not None
         stream, values, steps = _Point(head.module, head.number, "input"), head.input, list[Step]()
         after: list[tuple[Tensor, Sequence[Step]]] = []
-        seen = [call for call in calls if call is not head]
-        while (call := _producer(seen, values)) is not None and call.input is not None:
-            step = None if call.input.shape == values.shape and torch.equal(call.input, values) else _step(call)
-            if step is None and not _same(call.input, values):
+        earlier = [call for call in calls if call is not head]
+        while (source := _producer(earlier, values)) is not None:
+            call, factor = source
+            if call.input is None:
                 break
-            seen = seen[: seen.index(call)]
-            if step is not None:
+            unchanged = _same(call.input, call.output)  # such as dropout
+            step = None if unchanged else step_of(call.module, call.input, call.output)
+            if step is None and not unchanged:
+                break
+            earlier = earlier[: earlier.index(call)]
+            if factor != 1:
                 after.append((values, tuple(steps)))
+                steps.insert(0, Scaling(factor))
+            if step is not None:
+                after.append((call.output, tuple(steps)))
                 steps.insert(0, step)
-                stream, values = _Point(call.module, call.number, "input"), call.input
+            stream, values = _Point(call.module, call.number, "input"), call.input
         return cls(modules, head.module, matrix, steps, run, calls, stream, values, after)
 
     def path(self, tap: Tap, module: nn.Module) -> tuple[float, list[Step]]:
@@ -166,7 +130,11 @@ class Readout:
                 return 1.0, list(steps)
         paths = list(self._paths(_Point(module, calls[-1].number, tap.side), values, _DEPTH))
         if len(paths) != 1:
-            reason = "reach the residual stream on several ways" if paths else "are not added to the residual stream"
+            reason = (
+                "reach the residual stream on several ways"
+                if paths
+                else "are not added to the residual stream"
+            )
             raise UsageError(
                 f"layer {tap.label!r}: what a neuron writes is not defined, because its units {reason} that the head "
                 "reads; choose the input of a projection to that stream, such as 'layers.*.mlp.down_proj:input', or "
@@ -188,7 +156,7 @@ class Readout:
                 continue
             if point.side == "input" and (call.module, call.number) != (point.module, point.number):
                 continue
-            step = _step(call)
+            step = step_of(call.module, call.input, call.output)
             if step is not None:
                 following = _Point(call.module, call.number, "output")
                 for onward, steps in self._paths(following, call.output, depth - 1):
@@ -213,7 +181,7 @@ class Readout:
         expected = change.double().flatten()
         factor = float(difference @ expected / (expected @ expected))
         rest = float((difference - factor * expected).norm() / expected.norm())
-        close = _CLOSE.get(values.dtype, 1e-3)
+        close = rounding_of(values.dtype)
         if abs(factor) < close or rest > close * max(1.0, abs(factor)):
             return None
         return 1.0 if abs(factor - 1) < close else factor
@@ -322,100 +290,36 @@ def _matrix(call: _Call, n_ids: int) -> Tensor | None:
             if matrix.shape == (n_ids, n) and zero is not None:
                 product = rows.float() @ matrix.detach().float().T
                 alone = first_tensor(call.module(rows))
-                if alone is not None and _near(alone - zero, product, call.output.dtype):
+                if alone is not None and near(alone - zero, product, call.output.dtype):
                     return matrix.detach()
     return None
 
 
-def _producer(calls: Sequence[_Call], values: Tensor) -> _Call | None:
-    """Return the last call of a module without parts whose output these values are."""
-    return next(
-        (
-            call
-            for call in reversed(calls)
-            if not any(True for _ in call.module.children()) and _same(call.output, values)
-        ),
-        None,
-    )
+def _producer(calls: Sequence[_Call], values: Tensor) -> tuple[_Call, float] | None:
+    """Return the last call of a module without parts whose output, times a positive factor, these values are."""
+    for call in reversed(calls):
+        if not any(True for _ in call.module.children()):
+            factor = _ratio(values, call.output)
+            if factor is not None:
+                return call, factor
+    return None
 
 
-def _step(call: _Call) -> Step | None:
-    """Return what one call does as a linear map with norms at a fixed scale; None if it is something else."""
-    if any(True for _ in call.module.children()) and not is_adapted(call.module):
+def _ratio(values: Tensor, output: Tensor) -> float | None:
+    """Return the positive number by which an output was multiplied; None if these values are something else."""
+    if _same(values, output):
+        return 1.0
+    if values.shape != output.shape or not bool(output.any()):
         return None
-    if call.input is None or call.input.shape[:-1] != call.output.shape[:-1]:
-        return None
-    rows = call.input.reshape(-1, call.input.shape[-1])
-    try:
-        module = _precise(call.module)
-        rows = rows.to(next((weight.dtype for weight in module.parameters()), rows.dtype))
-        alone = first_tensor(module(rows))
-        if alone is None or not _near(alone, call.output.reshape(len(rows), -1), call.output.dtype):
-            return None
-        return _norm(module, rows) or _linear(module, rows)
-    except (RuntimeError, TypeError, ValueError, AttributeError, StopIteration):  # it takes other arguments
-        return None
+    ratio = float((values.double() * output.double()).sum() / output.double().square().sum())
+    return ratio if ratio > 0 and near(values, output.double() * ratio, values.dtype) else None
 
 
-def _precise(module: nn.Module) -> nn.Module:
-    """Return a copy in float32 if the weights are of half precision."""
-    weights = [*module.parameters(), *module.buffers()]
-    half = any(weight.dtype in _CLOSE for weight in weights)
-    return copy.deepcopy(module).float() if half and not any(weight.is_meta for weight in weights) else module
-
-
-def _linear(module: nn.Module, rows: Tensor) -> Step | None:
-    """Return a projection if the module is linear up to a constant."""
-    if not any(weight.is_floating_point() for weight in module.parameters()):
-        return None
-    step = Projection(module)
-    one, two = rows[:1], rows[-1:] + rows[:1].flip(-1)
-    if not _near(step(2 * one - two), 2 * step(one) - step(two), rows.dtype):
-        return None
-    return step
-
-
-def _norm(module: nn.Module, rows: Tensor) -> Step | None:
-    """Return a frozen norm if the module divides by the size of its input, and multiplies by a gain."""
-
-    def apply(inputs: Tensor) -> Tensor:
-        output = first_tensor(module(inputs))
-        assert output is not None
-        return output.float()
-
-    n = rows.shape[-1]
-    if n < 2:
-        return None
-    bias = apply(torch.zeros_like(rows[:1]))
-    if bias.shape[-1] != n:
-        return None
-    probe = torch.ones_like(rows[:1]) * _LARGE
-    centred = bool((apply(probe) - bias).abs().max() < 1e-3)
-    probe[:, ::2] *= -2
-    reduced = (probe - probe.mean() if centred else probe).float()
-    gain = (apply(probe) - bias) / reduced * reduced.square().mean().sqrt()
-    inputs = rows.float() - rows.float().mean(dim=-1, keepdim=True) if centred else rows.float()
-    if not bool(gain.any()):
-        return None
-    expected, output = inputs * gain, apply(rows) - bias
-    scale = (expected * output).sum(-1, keepdim=True) / expected.square().sum(-1, keepdim=True)
-    fits = bool((scale > 0).all()) and _near(output, expected * scale, rows.dtype)
-    # A norm gives the same for all multiples of a large input; a product with the gain alone would not.
-    same = _near(apply(probe) - bias, apply(2 * probe) - bias, rows.dtype)
-    return FrozenNorm(gain.flatten(), centred) if fits and same else None
-
-
-def _near(one: Tensor, other: Tensor, dtype: torch.dtype) -> bool:
-    if one.shape != other.shape:
-        return False
-    difference = (one.double() - other.double()).norm()
-    return bool(difference <= _CLOSE.get(dtype, 1e-3) * other.double().norm())
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
+def _same(one: Tensor | None, other: Tensor) -> bool:
     """Return whether two tensors hold the same values, in any arrangement of the positions."""
     return (
-        one.numel() == other.numel()
+        one is not None
+        and one.numel() == other.numel()
         and one.shape[-1] == other.shape[-1]
         and torch.equal(one.reshape(-1), other.reshape(-1))
     )

@@ -36,7 +36,7 @@ class HeadSource:
         config: Any = base.config
         model_class = _class_of(transformers, config, self._source.name)
         with torch.device("meta"):
-            model = model_class(config)
+            model: Any = model_class(config)
         prefix = model.base_model_prefix
         if type(getattr(model, prefix, None)) is not type(base):
             raise UsageError(
@@ -50,7 +50,8 @@ class HeadSource:
             if name != prefix:
                 part.eval()
         model.training = base.training
-        return model
+        language_model: nn.Module = model
+        return language_model
 
     def _read_weights(self, model: Any, like: torch.Tensor) -> None:
         """Read the weights that are not those of the base model, in the dtype and on the device of another tensor."""

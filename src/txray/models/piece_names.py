@@ -71,13 +71,15 @@ class PieceNames:
         """Return an ordinary piece of letters and its text, before which others are decoded."""
         if self._before is None:
             texts = (
-                (number, self._decoded([number])) for number in sorted(self._known) if number not in self._special
+                (number, self._decoded([number]))
+                for number in sorted(self._known)
+                if number not in self._special
             )
-            self._before = next(((n, text) for n, text in texts if text.isascii() and text.isalpha()), (-1, ""))
+            self._before = next(
+                ((n, text) for n, text in texts if text.isascii() and text.isalpha()), (-1, "")
+            )
         return self._before
 
     def _decoded(self, numbers: list[int]) -> str:
         ids = [number for number in numbers if number >= 0]
-        return str(
-            self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        )
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
