@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2ForSequenceClassification
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+)
 
 from tests.builders.families import FAMILIES, tokenizer
 from tests.builders.hub_folders import folder_of
@@ -103,7 +109,11 @@ def test_layers_and_other_features_are_those_of_a_collection_without_output(fold
         collect(load_model(folder), texts(), layers=layer_of(folder), feature_types=types, name="s")
         for types in (["token"], ["token", "output"])
     )
-    assert plain.preferences(feature_type="token").table().equals(stage.preferences(feature_type="token").table())
+    assert (
+        plain.preferences(feature_type="token")
+        .table()
+        .equals(stage.preferences(feature_type="token").table())
+    )
     assert plain.manifest["model"] == stage.manifest["model"]
     assert plain.manifest["reading"] == {k: v for k, v in stage.manifest["reading"].items() if k != "output"}
     assert len(stage.manifest["reading"]["output"]["head"]) == 64
@@ -151,7 +161,9 @@ def test_missing_weights_of_the_head_are_refused(tmp_path: Path) -> None:
         collect(load_model(folder), texts(), layers=LAYERS["llama"], feature_types="output", name="s")
 
 
-@pytest.mark.parametrize(("family", "saved_as"), [("bert", "BertModel"), ("t5", "T5ForConditionalGeneration")])
+@pytest.mark.parametrize(
+    ("family", "saved_as"), [("bert", "BertModel"), ("t5", "T5ForConditionalGeneration")]
+)
 def test_models_that_predict_no_next_word_are_refused(family: str, saved_as: str, tmp_path: Path) -> None:
     folder = folder_of(family, tmp_path / family)
     with pytest.raises(UsageError, match=f"{saved_as}, which does not predict the next word"):
@@ -193,7 +205,14 @@ class _Wrapped(nn.Module):
 def test_a_classifier_predicts_the_class_of_each_document() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 40, "vocab_size": 80, "pad_token_id": 1}
+        sizes = {
+            "n_embd": 16,
+            "n_layer": 1,
+            "n_head": 2,
+            "n_positions": 40,
+            "vocab_size": 80,
+            "pad_token_id": 1,
+        }
         module = GPT2ForSequenceClassification(GPT2Config(**sizes, id2label={0: "neg", 1: "pos"})).eval()
         module.score.weight.data *= 50
     pieces = tokenizer()

@@ -50,7 +50,9 @@ def test_unigram_pieces_are_named_by_their_text() -> None:
     assert name(tokenizer.convert_tokens_to_ids("▁")) == "▁"
 
 
-@pytest.mark.parametrize("tokenizer", [tokenizer_of("gpt2"), wordpieces(), unigram()], ids=["bytes", "words", "unigram"])
+@pytest.mark.parametrize(
+    "tokenizer", [tokenizer_of("gpt2"), wordpieces(), unigram()], ids=["bytes", "words", "unigram"]
+)
 def test_every_piece_has_a_visible_name(tokenizer: Any) -> None:
     name = PieceNames(tokenizer)
     names = [name(number) for number in range(len(tokenizer))]
