@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -33,8 +34,8 @@ OUTPUT_TOKEN_SCHEMA: dict[str, pl.DataType] = {
 }
 """Columns of the table of output tokens."""
 
-_LISTED = 10
-"""Number of tokens of each side in sentences."""
+LISTED = 10
+"""Number of tokens of each side that pages and sentences list."""
 
 _TAIL = 0.025
 """Probability beyond each bound of an interval."""
@@ -62,19 +63,24 @@ def output_lines(
 ) -> list[str]:
     """Return what a neuron writes as at most three sentences: promoted and suppressed tokens, and the agreement."""
     lines = [
-        f"{verb} {' · '.join(tokens['token'].head(_LISTED))}."
+        f"{verb} {' · '.join(tokens['token'].head(LISTED))}."
         for verb, tokens in (("Promotes", promoted), ("Suppresses", suppressed))
         if len(tokens)
     ]
-    row = None if agreement is None or agreement.is_empty() else agreement.row(0, named=True)
-    if row is not None and row["share"] is not None:
-        low, high = row["low"], row["high"]
-        interval = "" if low is None else f" (95% interval {100 * low:+.1f} to {100 * high:+.1f})"
-        lines.append(
-            f"Where it wins, the model predicts one of its tokens {row['share']:.1%} of the time, at all words "
-            f"{row['expected']:.1%}: {100 * row['difference']:+.1f} percentage points{interval}."
-        )
-    return lines
+    rows = [] if agreement is None else agreement.rows(named=True)
+    return lines + [sentence for row in rows if (sentence := agreement_sentence(row))]
+
+
+def agreement_sentence(row: Mapping[str, Any]) -> str:
+    """Return a row of `agreement_of` in words; empty if the neuron has no wins or no tokens."""
+    if row["share"] is None:
+        return ""
+    low, high = row["low"], row["high"]
+    interval = "" if low is None else f" (95% interval {100 * low:+.1f} to {100 * high:+.1f})"
+    return (
+        f"Where it wins, the model predicts one of these tokens {row['share']:.1%} of the time, at all words "
+        f"{row['expected']:.1%}: {100 * row['difference']:+.1f} percentage points{interval}."
+    )
 
 
 def has_sign(selection: str) -> bool:

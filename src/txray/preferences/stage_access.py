@@ -108,9 +108,13 @@ class StageAccess:
             pos=self._neuron_preferences(number, layer, "pos") if "pos" in self.feature_types else None,
             exemplars=self._neuron_exemplars(number, layer),
             token_tags=usual_tags([self.tags]) if has_tags else {},
-            output_tokens=self._layer_output_tokens(layer).filter(neuron=number),
-            agreement=self._agreement(number, layer),
+            output_tokens=self.output_tokens_of_neuron(number, layer=layer),
+            agreement=self.agreement_of_neuron(number, layer=layer),
         )
+
+    def output_tokens_of_neuron(self, number: int, *, layer: str | None = None) -> pl.DataFrame:
+        """Return the tokens that one neuron promotes and suppresses; columns as in `Stage.output_tokens`."""
+        return self._layer_output_tokens(self._layer(layer)).filter(neuron=number)
 
     @checked_call
     def output_agreement(self, *, layer: str | None = None) -> pl.DataFrame:
@@ -141,15 +145,16 @@ class StageAccess:
             )
         return agreement_of(self._preferences(layer, OUTPUT), tokens)
 
-    def _agreement(self, number: int, layer: str) -> pl.DataFrame | None:
-        """Return the row of one neuron in `output_agreement`; None if the stage lacks what it needs."""
-        tokens = self._layer_output_tokens(layer)
+    def agreement_of_neuron(self, number: int, *, layer: str | None = None) -> pl.DataFrame | None:
+        """Return the row of one neuron in `output_agreement`; None where that would raise."""
+        layer = self._layer(layer)
+        tokens = self.output_tokens_of_neuron(number, layer=layer)
         if OUTPUT not in self.feature_types or tokens.is_empty():
             return None
         preferences = self._neuron_preferences(number, layer, OUTPUT)
         if not has_sign(preferences.selection):
             return None
-        return agreement_of(preferences, tokens.filter(neuron=number)).filter(neuron=number)
+        return agreement_of(preferences, tokens).filter(neuron=number)
 
     def to_dataset(self, *, layer: str | None = None, feature_type: str = "token") -> Any:
         """Return the preferences for one feature type as a Hugging Face data set.

@@ -256,6 +256,30 @@ def test_your_own_language_model_predicts_by_the_names_of_its_ids() -> None:
         collect(nameless, texts(), layers="embedding", feature_types="output", name="s")
 
 
+class Padded(NextWord):
+    """A language model whose logits, unlike its embeddings, depend on padding."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        logits = super().forward(ids)
+        return logits.roll(int((ids == 0).sum()), dims=-1)
+
+
+def test_predictions_that_depend_on_padding_are_made_in_batches_of_equal_length() -> None:
+    model = TextModel(
+        Padded(),
+        word_ids,
+        forward=lambda module, ids, mask: module(ids),
+        task="next-word",
+        output_name=str,
+    )
+    plain = collect(model, texts(), layers="embedding", name="s")
+    stage = collect(model, texts(), layers="embedding", feature_types="output", name="s")
+    assert plain.manifest["reading"]["batches"] == "padded"
+    assert stage.manifest["reading"]["batches"] == "equal lengths"
+    ids = [number for document in texts() for number in word_ids(document.words)]
+    assert predicted(stage) == Counter(str((n + 1) % SIZE) for n in ids)
+
+
 def test_scores_that_are_not_finite_are_an_error() -> None:
     module = NextWord()
     module.embedding.weight.data[5:9] = torch.nan

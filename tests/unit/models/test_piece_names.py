@@ -42,6 +42,12 @@ def test_word_pieces_are_named_like_words() -> None:
     assert name(tokenizer.convert_tokens_to_ids("<mask>")) == "<mask>"
 
 
+def test_special_tokens_keep_their_names() -> None:
+    tokenizer = tokenizer_of("gpt2")
+    tokenizer.add_special_tokens({"pad_token": "PADDING"})
+    assert PieceNames(tokenizer)(tokenizer.pad_token_id) == "PADDING"
+
+
 def test_unigram_pieces_are_named_by_their_text() -> None:
     tokenizer = unigram()
     name = PieceNames(tokenizer)
