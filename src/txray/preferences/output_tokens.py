@@ -78,7 +78,7 @@ def agreement_sentence(row: Mapping[str, Any]) -> str:
     low, high = row["low"], row["high"]
     interval = "" if low is None else f" (95% interval {100 * low:+.1f} to {100 * high:+.1f})"
     return (
-        f"Where it wins, the model predicts one of these tokens {row['share']:.1%} of the time, at all words "
+        f"Where it wins, the model predicts one of its tokens {row['share']:.1%} of the time, at all words "
         f"{row['expected']:.1%}: {100 * row['difference']:+.1f} percentage points{interval}."
     )
 
