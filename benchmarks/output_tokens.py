@@ -90,8 +90,9 @@ def outcomes_of(model: Any, roles: Any) -> dict[str, str]:
         (account,) = tokens.settings["layers"].values()
         # An attention is followed by the feed-forward part; a norm after the projection has a derivative of its own.
         comparable = role.role == "MLP neurons" and layer.startswith(f"{last_block}.")
-        if not comparable or account["maps"] != ["Projection", "FrozenNorm"]:
-            outcomes.setdefault(role.role, "defined, not compared")
+        if not comparable or account["maps"].count("FrozenNorm") != 1:
+            if not outcomes.get(role.role, "refused").startswith("exact"):
+                outcomes[role.role] = "defined, not compared"
             continue
         worst = max(unexplained(model, layer, tokens.table, unit) for unit in _UNITS)
         outcomes[role.role] = "exact" if worst < _EXACT else f"differs ({worst:.1g})"

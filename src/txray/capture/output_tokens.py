@@ -183,23 +183,22 @@ def _require_units(hook_point: HookPoint) -> None:
 
 def _table(layer: str, vectors: _Vectors, unembedding: Tensor, name: OutputName, k: int) -> pl.DataFrame:
     """Return the rows of one layer."""
-    named = torch.tensor([name(number) is not None for number in range(len(unembedding))])
-    named = named.to(unembedding.device)
-    if not bool(named.any()):
+    ids = [number for number in range(len(unembedding)) if name(number) is not None]
+    if not ids:
         raise UsageError(f"layer {layer!r}: none of the ids of the model has a name")
+    named = torch.tensor(ids, device=unembedding.device)
     # Common to all tokens, and without effect on their probabilities.
     mean = torch.zeros(unembedding.shape[1], dtype=torch.float64, device=unembedding.device)
-    for rows, of_rows in _rows(unembedding):
-        mean += rows[named[of_rows]].double().sum(dim=0)
-    mean = (mean / named.sum()).float()
-    parts: list[pl.DataFrame] = []
+    for part in torch.split(named, _IDS):
+        mean += unembedding[part].double().sum(dim=0)
+    mean = (mean / len(named)).float()
+    tables: list[pl.DataFrame] = []
     for start in range(0, vectors.n_units, _UNITS):
-        stop = min(start + _UNITS, vectors.n_units)
-        directions = vectors.of(start, stop, unembedding.device)
+        directions = vectors.of(start, min(start + _UNITS, vectors.n_units), unembedding.device)
         if not bool(torch.isfinite(directions).all()):
             raise CaptureError(f"layer {layer!r}: its output weights are not finite; the model is broken")
-        parts += _strongest(directions, unembedding, mean, named, k, start)
-    table = pl.concat(parts).sort("neuron", "side", "rank")
+        tables += _strongest(directions, unembedding, mean, named, k, start)
+    table = pl.concat(tables).sort("neuron", "side", "rank")
     tokens = {number: name(number) for number in table["id"].unique().to_list()}
     token = pl.col("id").replace_strict(tokens, return_dtype=pl.String)
     columns = [pl.col(column).cast(dtype) for column, dtype in OUTPUT_TOKEN_SCHEMA.items()]
@@ -210,17 +209,20 @@ def _strongest(
     directions: Tensor, unembedding: Tensor, mean: Tensor, named: Tensor, k: int, first: int
 ) -> Iterator[pl.DataFrame]:
     """Yield the largest and the smallest effects of some units, the first of which has the number `first`."""
-    for side, sign in ((PROMOTED, 1.0), (SUPPRESSED, -1.0)):
-        best = directions.new_full((len(directions), 0), 0.0)
-        ids = torch.zeros((len(directions), 0), dtype=torch.int64, device=directions.device)
-        for rows, of_rows in _rows(unembedding):
-            effects = (directions * sign) @ (rows - mean).T
-            effects[:, ~named[of_rows]] = -torch.inf
-            numbers = torch.arange(of_rows.start, of_rows.stop, device=ids.device).expand(effects.shape)
-            best, ids = torch.cat((best, effects), dim=1), torch.cat((ids, numbers), dim=1)
-            best, order = best.topk(min(k, best.shape[1]), dim=1)
-            ids = ids.gather(1, order)
-        yield _of_side(side, sign, best.cpu().numpy(), ids.cpu().numpy(), first)
+    sides = ((PROMOTED, 1.0), (SUPPRESSED, -1.0))
+    best: dict[str, tuple[Tensor, Tensor]] = {}
+    for part in torch.split(named, _IDS):
+        effects = directions @ (unembedding[part].float() - mean).T
+        for side, sign in sides:
+            values, columns = effects.topk(min(k, len(part)), dim=1, largest=sign > 0)
+            values, ids = values * sign, part[columns]
+            if side in best:
+                values, ids = (torch.cat(pair, dim=1) for pair in zip(best[side], (values, ids), strict=True))
+            values, columns = values.topk(min(k, values.shape[1]), dim=1)
+            best[side] = values, ids.gather(1, columns)
+    for side, sign in sides:
+        values, ids = best[side]
+        yield _of_side(side, sign, values.cpu().numpy(), ids.cpu().numpy(), first)
 
 
 def _of_side(side: str, sign: float, best: Any, ids: Any, first: int) -> pl.DataFrame:
@@ -237,10 +239,3 @@ def _of_side(side: str, sign: float, best: Any, ids: Any, first: int) -> pl.Data
             "effect": sign * best[neuron, rank],
         }
     )
-
-
-def _rows(unembedding: Tensor) -> Iterator[tuple[Tensor, slice]]:
-    """Yield parts of the unembedding in float32, and which rows they are."""
-    for start in range(0, len(unembedding), _IDS):
-        of_rows = slice(start, min(start + _IDS, len(unembedding)))
-        yield unembedding[of_rows].float(), of_rows

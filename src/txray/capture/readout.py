@@ -18,6 +18,8 @@ from txray.capture.predictions import logits_of, same_order
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import is_adapted
 
+_IDS = 8192
+"""Number of rows of the unembedding that are converted at a time."""
 _DEPTH = 3
 """Maximum number of modules between a layer and the residual stream: a projection, and norms around it."""
 
@@ -288,7 +290,9 @@ def _matrix(call: _Call, n_ids: int) -> Tensor | None:
     for tensor in call.module.parameters(recurse=False):
         for matrix in (tensor, tensor.T) if tensor.dim() == 2 else ():
             if matrix.shape == (n_ids, n) and zero is not None:
-                product = rows.float() @ matrix.detach().float().T
+                # In parts, because a copy in float32 could be larger than the model.
+                parts = torch.split(matrix.detach(), _IDS)
+                product = torch.cat([rows.float() @ part.float().T for part in parts], dim=1)
                 alone = first_tensor(call.module(rows))
                 if alone is not None and near(alone - zero, product, call.output.dtype):
                     return matrix.detach()
