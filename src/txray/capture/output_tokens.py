@@ -1,4 +1,4 @@
-"""What the neurons of a language model write: the tokens that each promotes and suppresses."""
+"""Find the tokens that the neurons of a language model promote and suppress by their output weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a text model predicts at each word: the next piece, or the class of the document."""
+"""Name what a text model predicts at each word: the next piece, or the class of the document."""
 
 from __future__ import annotations
 

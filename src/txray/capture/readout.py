@@ -1,4 +1,4 @@
-"""How a language model turns values of its layers into logits: one linear path, with all norms at a fixed scale."""
+"""Trace how a language model turns values of its layers into logits: one linear path, with norms at a fixed scale."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ PROMOTED, SUPPRESSED = "promoted", "suppressed"
 
 OUTPUT_TOKEN_SCHEMA: dict[str, pl.DataType] = {
     "layer": pl.String(),
-    "neuron": pl.UInt32(),
+    "neuron": pl.Int64(),
     "side": pl.String(),
-    "rank": pl.UInt16(),
-    "id": pl.UInt32(),
+    "rank": pl.Int64(),
+    "id": pl.Int64(),
     "token": pl.String(),
-    "effect": pl.Float32(),
+    "effect": pl.Float64(),
 }
 """Columns of the table of output tokens."""
 
@@ -99,7 +99,8 @@ def agreement_of(preferences: Preferences, table: pl.DataFrame) -> pl.DataFrame:
         polars, one row per neuron: neuron; wins; share, of the wins at which the predicted token is among those that
         the neuron promotes (suppresses, if its negative activations were selected); expected, the share at all words;
         difference = share - expected; low and high, bounds of its 95% interval. Null without wins or without tokens;
-        the bounds also if the wins are in one fold only.
+        the bounds also if the wins are in one fold only, or the
+        tokens are predicted at no word or at every word.
 
     Raises:
         UsageError: activations were selected by their absolute size, so the sign of a neuron's effect is unknown.
@@ -171,5 +172,6 @@ def _difference(
     with np.errstate(invalid="ignore", divide="ignore"):
         # At least that of independent words: a few wins on no promoted token do not vary, but say little.
         variance = np.maximum(variance, expected * (1 - expected) / wins.sum(0))
+    variance = np.where((expected > 0) & (expected < 1), variance, np.nan)  # nothing to compare with
     quantile = student.ppf(1 - _TAIL, max(folds - 1, 1))
     return share, expected, share - expected, quantile * np.sqrt(variance)

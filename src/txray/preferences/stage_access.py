@@ -127,7 +127,8 @@ class StageAccess:
             polars, one row per neuron: neuron; wins; share, of the wins at which the predicted token is among those
             that the neuron promotes (or suppresses, if its negative activations were selected); expected, the share at
             all words; difference = share - expected; low and high, bounds of its 95% interval, from leaving out each
-            fold of documents in turn. Null without wins or tokens; the bounds also if all wins are in one fold.
+            fold of documents in turn. Null without wins or tokens; the bounds also if all wins are in one fold, or the
+            tokens are predicted at no word or at every word.
 
         Raises:
             UsageError: the stage was collected without `output` or output tokens, or activations were selected by their

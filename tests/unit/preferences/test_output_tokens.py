@@ -81,7 +81,7 @@ def test_a_damaged_table_is_noticed(stage: Stage, damage: str, tmp_path: Path) -
         file.write_bytes(file.read_bytes()[:-100])
     else:
         change = {
-            "infinite": pl.lit(float("inf"), pl.Float32).alias("effect"),
+            "infinite": pl.lit(float("inf")).alias("effect"),
             "side": pl.lit("left").alias("side"),
         }
         table = pl.read_parquet(file).with_columns(change[damage])
@@ -200,6 +200,14 @@ def test_wins_in_one_fold_have_no_interval() -> None:
     words = [(0, "a"), (1, "b"), (2, "b"), (3, "a")]
     row = agreement_of(counted([(0, 0, "a")], words), tokens_of(promoted=[(0, "a")])).row(0, named=True)
     assert (row["share"], row["expected"], row["low"], row["high"]) == (1, 0.5, None, None)
+
+
+def test_tokens_that_are_never_predicted_have_no_interval() -> None:
+    words = [(0, "a"), (1, "b"), (2, "b"), (3, "a")]
+    wins = [(fold, 0, name) for fold, name in words]
+    for tokens, share in (([(0, "c")], 0), ([(0, "a"), (0, "b")], 1)):
+        row = agreement_of(counted(wins, words), tokens_of(promoted=tokens)).row(0, named=True)
+        assert (row["share"], row["expected"], row["low"], row["high"]) == (share, share, None, None)
 
 
 def test_hostile_tokens_are_text(stage: Stage, tmp_path: Path) -> None:
