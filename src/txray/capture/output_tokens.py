@@ -112,6 +112,10 @@ def computed_output_tokens(
     tables, accounts = [], {}
     with evaluating(language_model):
         readout = Readout.of(language_model, run)
+        if readout.unembedding.is_meta:
+            raise UsageError(
+                "output_tokens: the weights of the head are not in memory; load the model without device_map"
+            )
         for hook_point in hook_points:
             _require_units(hook_point)
             factor, maps = readout.path(hook_point.tap, modules[hook_point.tap.layer])
@@ -143,7 +147,7 @@ class _Vectors:
         directions[torch.arange(stop - start), torch.arange(start, stop)] = self.factor
         for step in self.steps:
             directions = step(directions)
-        return directions
+        return directions.to(device)
 
 
 def _language_model(model: Any) -> tuple[nn.Module, Callable[[], object], OutputName]:

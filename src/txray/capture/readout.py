@@ -289,6 +289,8 @@ def _matrix(call: _Call, n_ids: int) -> Tensor | None:
     zero = first_tensor(call.module(torch.zeros_like(rows[:1])))
     for tensor in call.module.parameters(recurse=False):
         for matrix in (tensor, tensor.T) if tensor.dim() == 2 else ():
+            if matrix.shape == (n_ids, n) and matrix.is_meta:  # stored elsewhere by accelerate
+                return matrix
             if matrix.shape == (n_ids, n) and zero is not None:
                 # In parts, because a copy in float32 could be larger than the model.
                 parts = torch.split(matrix.detach(), _IDS)
