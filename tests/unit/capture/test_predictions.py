@@ -16,6 +16,8 @@ from transformers import (
     AutoTokenizer,
     GPT2Config,
     GPT2ForSequenceClassification,
+    PhiConfig,
+    PhiForCausalLM,
 )
 
 from tests.builders.families import FAMILIES, tokenizer
@@ -168,6 +170,20 @@ def test_models_that_predict_no_next_word_are_refused(family: str, saved_as: str
     folder = folder_of(family, tmp_path / family)
     with pytest.raises(UsageError, match=f"{saved_as}, which does not predict the next word"):
         collect(load_model(folder), texts(), layers="encoder", feature_types="output", name="s")
+
+
+def test_heads_are_read_from_several_files_and_with_their_biases(tmp_path: Path) -> None:
+    folder = folder_of("llama", tmp_path / "llama")
+    sizes = {"vocab_size": 600, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = PhiForCausalLM(PhiConfig(**sizes, num_attention_heads=2, max_position_embeddings=64))
+        module.lm_head.bias.data += 0.1 * torch.randn(600)
+    (folder / "model.safetensors").unlink()
+    module.save_pretrained(folder, max_shard_size="20KB")
+    assert (folder / "model.safetensors.index.json").exists()
+    stage = collect(load_model(folder), texts(), layers="layers.1", feature_types="output", name="s")
+    assert predicted(stage) == by_hand(folder, texts())
 
 
 def test_masked_language_models_are_refused() -> None:
