@@ -257,15 +257,14 @@ def test_dead_neurons_write_nothing() -> None:
     assert not table.filter(neuron=5).is_empty()
 
 
-def test_half_precision_gives_nearly_the_same_effects() -> None:
-    model = build("Llama")
-    layer = "model.layers.1.mlp.down_proj:input"
-    exact = output_tokens(from_transformers(model, tokenizer()), layers=layer, k=100)
-    half = output_tokens(from_transformers(model.to(torch.bfloat16), tokenizer()), layers=layer, k=100)
-    n = len(tokenizer())
+def test_weights_of_half_precision_are_multiplied_in_full_precision() -> None:
+    half = build("Llama").to(torch.bfloat16)
+    layer, n = "model.layers.1.mlp.down_proj:input", len(tokenizer())
+    table = output_tokens(from_transformers(half, tokenizer()), layers=layer, k=100)
+    exact = half.float()
     for unit in (0, 20):
-        one, other = effects(exact, unit, n), effects(half, unit, n)
-        assert np.abs(one - other).max() < 0.02 * np.abs(one).max()
+        expected = by_hand(of_llama(exact, unit), exact.lm_head.weight)
+        np.testing.assert_allclose(effects(table, unit, n), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_model_is_left_as_it_was() -> None:
