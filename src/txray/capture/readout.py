@@ -63,9 +63,8 @@ class Readout:
     _calls: list[_Call] = field(repr=False)
     _stream: _Point
     _values: Tensor = field(repr=False)
-    _after: Sequence[tuple[Tensor, Sequence[Step]]] = field(
-        repr=False
-    )  # values, and the steps that they still take
+    # Values behind the stream, and the steps that they still take.
+    _after: Sequence[tuple[Tensor, Sequence[Step]]] = field(repr=False)
 
     @classmethod
     def of(cls, model: nn.Module, run: Callable[[], object]) -> Readout:
@@ -133,7 +132,7 @@ class Readout:
         paths = list(self._paths(_Point(module, calls[-1].number, tap.side), values, _DEPTH))
         if len(paths) != 1:
             reason = (
-                "reach the residual stream on several ways"
+                "reach the residual stream in several ways"
                 if paths
                 else "are not added to the residual stream"
             )
