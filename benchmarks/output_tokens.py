@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from tests.builders.families import tokenizer
 
 from benchmarks.conformity.architectures import architectures
+from benchmarks.conformity.text import tokenizer
 from txray.capture import layer_roles
 from txray.capture.output_tokens import computed_output_tokens
 from txray.errors import TxrayError

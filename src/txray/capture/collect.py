@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from txray.activations.writer import SaveActivations
 from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.output_tokens import computed_output_tokens
@@ -15,7 +16,7 @@ from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
 from txray.errors import warn_user
-from txray.models.load import as_model
+from txray.models.load import as_source
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
 from txray.preferences.stage_like import StageLike, as_stage
@@ -41,6 +42,7 @@ def collect(
     autocast: Autocast | None = None,
     output_tokens: int = 0,
     engine: Engine | None = None,
+    save_activations: SaveActivations | Path | str | None = None,
 ) -> Stage:
     """Run a model over a corpus and return what its neurons prefer.
 
@@ -55,7 +57,8 @@ def collect(
     Args:
         model: a language model or classifier of `txray.models`, a Hugging Face model loaded by `txray.load_model`, any
             module in a `TextModel`; or what `txray.load_model` and `txray.models.from_transformers` take: a name or
-            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens.
+            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens. Or
+            stored activations, see `txray.read_activations`.
         corpus: the documents.
         name: name of the stage, e.g. `unsup`.
         layers: one or several of: names of modules, such as `rnn`; patterns, such as `encoder.layer.*.intermediate`;
@@ -83,6 +86,10 @@ def collect(
             devices made for it, and less exact. The model's own dtype by default.
         output_tokens: number of tokens that each neuron promotes and suppresses most, to be stored in the stage; see
             `txray.output_tokens`. None by default.
+        save_activations: folder that the activations of the layers are saved to, at every piece of every word that the
+            model reads, before any selection; or `SaveActivations` with more options. With `checkpoint`, an
+            interrupted call resumes there, too. `txray.read_activations(folder)` takes the place of the model later,
+            and gives the same stage. Not saved by default.
         engine: carries out the collection, e.g. `txray.engines.Ray(workers=8)`; one pass in this process by default.
 
     Returns:
@@ -111,7 +118,7 @@ def collect(
         Rethmeier et al. 2020, section 2.1.
     """
     scales = None if scales is None else as_stage(scales)
-    opened = as_model(model)
+    opened = as_source(model)
     request = CollectRequest(
         model=opened,
         corpus=corpus,
@@ -128,6 +135,9 @@ def collect(
         checkpoint_seconds=checkpoint_seconds,
         memory=memory,
         autocast=autocast,
+        save_activations=save_activations
+        if save_activations is None or isinstance(save_activations, SaveActivations)
+        else SaveActivations(save_activations),
     )
     # Before the text is read, because it may be refused.
     tokens = computed_output_tokens(opened, request.layers, output_tokens) if output_tokens else None

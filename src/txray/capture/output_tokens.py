@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
+from txray.activations import StoredActivations
 from txray.arguments import checked_call
 from txray.capture.dry_run_inputs import min_input_length, padded_input, text_ids
 from txray.capture.hook_point import HookPoint
@@ -104,6 +105,8 @@ def computed_output_tokens(
     """Return the output tokens of layers with the settings for the manifest; see `output_tokens`."""
     if type(k) is not int or not 1 <= k <= 1000:
         raise UsageError(f"output_tokens: k={k!r}; it must be an integer from 1 to 1,000")
+    if isinstance(model, StoredActivations):
+        raise UsageError("output_tokens: stored activations hold no weights; pass the model itself")
     opened: Any = as_model(model)
     adapter = adapter_for(opened, outputs=False)
     hook_points = hook_points_for(adapter, as_layers(layers), Selection())

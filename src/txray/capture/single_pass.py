@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.capture.checkpoint import FolderCheckpoints
+from txray.capture.checkpoint import FolderCheckpoints, Stateful
 from txray.capture.estimate import format_bytes, require_memory
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import adapter_for
 from txray.capture.padding import settle_padding
+from txray.capture.recorder import ActivationRecorder
 from txray.capture.request import CollectRequest
 from txray.capture.scales import Scales, ScaleTally, scale_table
+from txray.capture.source_for import source_for
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.identity import derived
-from txray.models.fingerprint import model_fingerprint
 from txray.preferences import Preferences, Stage
 from txray.preferences.output_tokens import OUTPUT
 from txray.preferences.stage_warnings import stage_warnings, wins_of
@@ -59,7 +59,7 @@ class Collection:
             TxrayError: as `txray.collect` does, except for errors of the text.
         """
         self.request = request
-        self._adapter = adapter_for(
+        self._adapter = source_for(
             request.model,
             outputs=OUTPUT in request.feature_types,
             autocast=request.autocast,
@@ -70,7 +70,7 @@ class Collection:
         for hook_point in self._hook_points:
             hook_point.require_supported(request.feature_types)
         self._standardized = [point for point in self._hook_points if point.selection.standardize == "zscore"]
-        self._fingerprint = model_fingerprint(self._adapter.module)
+        self._model = self._adapter.identify()
         self._needed = 0
 
     def settings(self, corpus: Corpus) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Collection:
         request = self.request
         return {
             "name": request.name,
-            "model": self._fingerprint,
+            "model": self._model["fingerprint"],
             "reading code": self._reading_code(),
             "corpus": corpus.fingerprint,
             "layers": [[point.layer, *point.settings().values()] for point in self._hook_points],
@@ -88,6 +88,16 @@ class Collection:
             "exemplars": request.exemplars,
             "batch_positions": request.batch_positions,
             "scales": None if request.scales is None else request.scales.table.write_json(),
+            **(
+                {}
+                if request.save_activations is None
+                else {
+                    "save_activations": [
+                        str(request.save_activations.folder),
+                        request.save_activations.settings,
+                    ]
+                }
+            ),
         }
 
     def _reading_code(self) -> str:
@@ -148,13 +158,31 @@ class Collection:
             LayerTally(hook_point, request.feature_types, request.folds, request.exemplars)
             for hook_point in hook_points
         ]
-        stream = DocumentStream(corpus, self._adapter, tagged={"token", "pos"} <= set(request.feature_types))
+        recorder = self._recorder(corpus)
+        tagged = {"token", "pos"} <= set(request.feature_types)
+        stream = DocumentStream(corpus, self._adapter, tagged=tagged, recorder=recorder)
         description = f"collecting {request.name}"
         if self._needed:
             description += f" (tallies up to {format_bytes(self._needed)})"
-        checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", tallies)
-        run(self._adapter, stream, tallies, request.batch_positions, description, max_words, checkpoint)
-        return self._stage(corpus, tallies, stream)
+        stateful: list[Stateful] = [*tallies, *([] if recorder is None else [recorder])]
+        checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", stateful)
+        positions = request.batch_positions
+        run(self._adapter, stream, tallies, positions, description, max_words, checkpoint, recorder)
+        stage = self._stage(corpus, tallies, stream)
+        if recorder is not None:
+            recorder.finish(stage.manifest["corpus"])
+        return stage
+
+    def _recorder(self, corpus: Corpus) -> ActivationRecorder | None:
+        """Return what saves the activations, if they are to be saved."""
+        options = self.request.save_activations
+        if options is None:
+            return None
+        settings = self.settings(corpus)
+        # The activations themselves do not depend on these.
+        for name in ("feature_types", "folds", "exemplars", "scales", "name"):
+            del settings[name]
+        return ActivationRecorder(options, settings, self._adapter, self._hook_points)
 
     def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], stream: DocumentStream) -> Stage:
         name = self.request.name
@@ -193,7 +221,7 @@ class Collection:
             **shard_of(corpus),
         }
         manifest = {
-            "model": {"type": self._adapter.name, "fingerprint": self._fingerprint},
+            "model": self._model,
             "reading": self._adapter.settings,
             **({"text": dict(sorted(stream.read_as.items()))} if stream.read_as else {}),
             "corpus": corpus_entry,

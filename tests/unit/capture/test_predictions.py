@@ -153,6 +153,19 @@ def test_the_head_shares_the_weights_of_the_base_model(folder: Path) -> None:
     assert not any(tensor.is_meta for tensor in whole.state_dict().values())
 
 
+def test_stored_activations_hold_the_predictions(folder: Path, tmp_path: Path) -> None:
+    options = {"layers": layer_of(folder), "feature_types": ["token", "output"], "name": "s"}
+    stage = collect(load_model(folder), texts(), **options, save_activations=tmp_path / "saved")  # type: ignore[arg-type]
+    again = collect(tmp_path / "saved", texts(), **options)  # type: ignore[arg-type]
+    assert (
+        again.preferences(feature_type="output")
+        .table()
+        .equals(stage.preferences(feature_type="output").table())
+    )
+    with pytest.raises(UsageError, match="stored activations hold no weights"):
+        collect(tmp_path / "saved", texts(), **options, output_tokens=3)  # type: ignore[arg-type]
+
+
 def test_missing_weights_of_the_head_are_refused(tmp_path: Path) -> None:
     folder = folder_of("llama", tmp_path / "llama")
     AutoModel.from_pretrained(folder).save_pretrained(folder)
