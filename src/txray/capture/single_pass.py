@@ -12,7 +12,6 @@ import polars as pl
 
 from txray.capture.checkpoint import FolderCheckpoints, Stateful
 from txray.capture.estimate import format_bytes, require_memory
-from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
@@ -25,6 +24,7 @@ from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.identity import derived
 from txray.preferences import Preferences, Stage
+from txray.preferences.output_tokens import OUTPUT
 from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import tag_table
 
