@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from txray.errors import CaptureError
 from txray.text import plural
 
 Indices = NDArray[np.int64]
+
+Pooling = Literal["max", "mean", "first", "last"]
+"""How the pieces of a word are combined."""
 
 
 @dataclass(frozen=True)
