@@ -207,7 +207,7 @@ class StoredActivations:
         text = self.files.text(number)
         # Equal but for case or accents is enough for tokens, but not where the words are stored.
         exact = any(stored.word is not None for stored in text.inputs)
-        return None if exact and text.document.words != document.words else text
+        return None if exact and text.document.words != tuple(document.words) else text
 
     @cached_property
     def _numbers(self) -> tuple[dict[str, int], dict[int, int], list[int]]:

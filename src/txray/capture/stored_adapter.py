@@ -122,7 +122,8 @@ class StoredAdapter:
         """Return (n_tokens,) the word of each token of an input; -1 for none."""
         if tokens.word is None:
             return words_of_tokens(document.words, tokens.tokens, document.id, cut=cut)
-        if stored.words[: len(document.words)] != document.words or (
+        # A document may have a list of words.
+        if stored.words[: len(document.words)] != tuple(document.words) or (
             len(stored.words) != len(document.words) and not cut
         ):
             pairs = zip(stored.words, document.words, strict=False)

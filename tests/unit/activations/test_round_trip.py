@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 import txray
+from tests.builders.hub_folders import folder_of
 from tests.builders.text_models import TextCnn, letter_pieces, seeded, transformer, word_ids
 from tests.builders.texts import corpus_of, documents, small_model
 from txray import Layer, SaveActivations, Stage, TextModel, collect, read_activations
@@ -189,6 +190,27 @@ def test_a_layer_read_through_a_module_is_saved_itself(tmp_path: Path) -> None:
     again = collect(stored, corpus, name="s", layers=through)
     assert again.layers == stage.layers
     assert files_of(again, tmp_path / "again") == files_of(stage, tmp_path / "once")
+
+
+def test_a_module_is_tried_with_the_first_document_that_has_activations(tmp_path: Path) -> None:
+    model = txray.load_model(folder_of("bert", tmp_path / "bert"))
+    texts = (("日本語",), ("a", "film", "of", "its", "own"), ("漢字",))
+    corpus = corpus_of([Document(f"d{number}", words) for number, words in enumerate(texts)])
+    layer = Layer("encoder.layer.0", through=torch.nn.Linear(16, 5))
+    stage = collect(model, corpus, name="s", layers=layer, save_activations=tmp_path / "acts")
+    again = collect(read_activations(tmp_path / "acts"), corpus, name="s", layers=layer)
+    assert again.manifest["layers"]["encoder.layer.0:through=Linear"]["counted"] == 5
+    assert files_of(again, tmp_path / "again") == files_of(stage, tmp_path / "once")
+
+
+@pytest.mark.parametrize("prefix", ["d", "other"])
+def test_words_may_be_lists(prefix: str, tmp_path: Path) -> None:
+    texts = [list(document.words) for document in documents(5)]
+    corpus = corpus_of([Document(f"d{number}", words) for number, words in enumerate(texts)])  # type: ignore[arg-type]
+    stage = collect(small_model(), corpus, name="s", save_activations=tmp_path / "acts")
+    again = corpus_of([Document(f"{prefix}{number}", words) for number, words in enumerate(texts)])  # type: ignore[arg-type]
+    stored = collect(read_activations(tmp_path / "acts"), again, name="s")
+    assert stored["rnn", "token"].wins().tolist() == stage["rnn", "token"].wins().tolist()
 
 
 def test_some_words_and_the_order_of_documents_may_differ(tmp_path: Path) -> None:
