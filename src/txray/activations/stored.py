@@ -133,7 +133,7 @@ class StoredActivations:
     """Activations that are read from files instead of being computed; takes the place of a model in `txray.collect`.
 
     >>> stored = txray.read_activations("activations")  # doctest: +SKIP
-    >>> stage = txray.collect(stored, stored.corpus(), layers="*", name="stored")  # doctest: +SKIP
+    >>> stage = txray.collect(stored, stored.corpus(), layers="**", name="stored")  # doctest: +SKIP
 
     Attributes:
         files: where the activations are read from.

@@ -196,7 +196,8 @@ def test_a_module_is_tried_with_the_first_document_that_has_activations(tmp_path
     model = txray.load_model(folder_of("bert", tmp_path / "bert"))
     texts = (("日本語",), ("a", "film", "of", "its", "own"), ("漢字",))
     corpus = corpus_of([Document(f"d{number}", words) for number, words in enumerate(texts)])
-    layer = Layer("encoder.layer.0", through=torch.nn.Linear(16, 5))
+    torch.manual_seed(0)
+    layer = Layer("encoder.layer.0", through=torch.nn.Linear(16, 40))
     stage = collect(model, corpus, name="s", layers=layer, save_activations=tmp_path / "acts")
     again = collect(read_activations(tmp_path / "acts"), corpus, name="s", layers=layer)
     assert again.manifest["layers"]["encoder.layer.0:through=Linear"]["counted"] == 5
