@@ -29,6 +29,9 @@ _UNITS = 1 << 23
 _CONSTANT = 1e-6
 """Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
 
+LayerOutput = Tensor | RoutedRows
+"""What a hook point takes from a forward pass: a tensor, or the rows that an expert saw."""
+
 
 @dataclass(frozen=True, eq=False)
 class ChunkActivations:
@@ -99,11 +102,11 @@ class HookPoint:
         """Return the number of neurons whose activations are read."""
         return self.through.n_units if self.through is not None else self.heads or self.layout.neurons
 
-    def take(self, captured: Captured) -> Tensor | RoutedRows:
+    def take(self, captured: Captured) -> LayerOutput:
         """Return the tensor of the latest forward pass, or the rows of an expert."""
         return captured.take(self.layer) if self.tap.route is None else captured.take_routed(self.layer)
 
-    def read(self, output: Tensor | RoutedRows, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
+    def read(self, output: LayerOutput, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
         """Yield the activations of the words of a chunk, in parts if they are read through a module.
 
         Raises:
@@ -166,7 +169,7 @@ class HookPoint:
             )
         return self._signed(self._real(rows.values))
 
-    def by_position(self, output: Tensor | RoutedRows, documents: int, steps: int) -> tuple[Tensor, int]:
+    def by_position(self, output: LayerOutput, documents: int, steps: int) -> tuple[Tensor, int]:
         """Return activations as `flat` does, those of an expert with zeros at the positions that it did not see."""
         if not isinstance(output, RoutedRows):
             return self.flat(output, documents, steps)

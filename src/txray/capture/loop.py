@@ -10,9 +10,10 @@ from txray.capture.batching import batches
 from txray.capture.checkpoint import PassCheckpoint
 from txray.capture.encoding import ModelInput
 from txray.capture.hook_point import ChunkActivations, HookPoint
-from txray.capture.hooks import capturing, evaluating
+from txray.capture.hooks import Captured, capturing, evaluating
 from txray.capture.model_adapter import ModelAdapter
 from txray.capture.prefetch import prefetched
+from txray.capture.recording import ForwardPass, Recording
 from txray.corpus.corpus import Corpus, document_digest
 from txray.corpus.document import words_key
 from txray.models.base_model import input_device
@@ -91,6 +92,9 @@ def run(
     description: str,
     max_words: int | None = None,
     checkpoint: PassCheckpoint | None = None,
+    *,
+    record: Recording | None = None,
+    replay: Recording | None = None,
 ) -> None:
     """Run the model over all documents, once.
 
@@ -105,6 +109,8 @@ def run(
         description: text of the progress bar.
         max_words: number of words, if known.
         checkpoint: state of the consumers to resume from: the batches that it covers are read again, but not run.
+        record: stores the outputs of the layers of this pass.
+        replay: outputs that another pass over the same documents and layers stored, used instead of running the model.
     """
     with (
         capturing(adapter.module, [consumer.hook_point.tap for consumer in consumers]) as captured,
@@ -118,12 +124,22 @@ def run(
             model_batches = prefetched(model_batches)
         for number, batch in enumerate(model_batches, 1):
             if number > done:
-                for chunk in adapter.chunks(batch):
-                    for consumer in consumers:
-                        output = consumer.hook_point.take(captured)
-                        if len(chunk.row):
+                passes = None if replay is None else replay.replay(number, batch)
+                if passes is None:
+                    passes = _forward(adapter, batch, consumers, captured)
+                for chunk, outputs in passes if record is None else record.record(number, passes):
+                    if len(chunk.row):
+                        for consumer, output in zip(consumers, outputs, strict=True):
                             for activations in consumer.hook_point.read(output, chunk):
                                 consumer.update(activations)
                 if checkpoint is not None:
                     checkpoint.offer(number)
             advance(sum(len(model_input.words) for model_input in batch))
+
+
+def _forward(
+    adapter: ModelAdapter, batch: list[ModelInput], consumers: Sequence[Consumer], captured: Captured
+) -> Iterator[ForwardPass]:
+    """Run the model over a batch, and yield the words of each forward pass with the output of each layer."""
+    for chunk in adapter.chunks(batch):
+        yield chunk, [consumer.hook_point.take(captured) for consumer in consumers]

@@ -11,18 +11,20 @@ import numpy as np
 import polars as pl
 
 from txray.capture.checkpoint import FolderCheckpoints
-from txray.capture.estimate import format_bytes, require_memory
+from txray.capture.estimate import format_bytes, free_memory, require_memory
 from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
 from txray.capture.model_adapter import adapter_for
 from txray.capture.padding import settle_padding
+from txray.capture.recording import FREE_SHARE, MAX_BYTES, Recording
 from txray.capture.request import CollectRequest
 from txray.capture.scales import Scales, ScaleTally, scale_table
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError
 from txray.identity import derived
+from txray.models.base_model import input_device
 from txray.models.fingerprint import model_fingerprint
 from txray.preferences import Preferences, Stage
 from txray.preferences.stage_warnings import stage_warnings, wins_of
@@ -41,12 +43,13 @@ class SinglePass:
         if request.checkpoint is not None:
             settings = collection.settings(source)
             checkpoints = FolderCheckpoints(request.checkpoint, settings, request.checkpoint_seconds)
-        scales = request.scales
+        scales, recording = request.scales, None
         if collection.needs_scales:
             tallies = collection.scale_tallies()
-            collection.measure_scales(source, tallies, checkpoints)
+            recording = collection.recording()
+            collection.measure_scales(source, tallies, checkpoints, record=recording)
             scales = Scales.measured(request.name, tallies)
-        return collection.stage(source, scales, checkpoints, max_words=request.max_words)
+        return collection.stage(source, scales, checkpoints, max_words=request.max_words, replay=recording)
 
 
 class Collection:
@@ -71,6 +74,7 @@ class Collection:
             hook_point.require_supported(request.feature_types)
         self._standardized = [point for point in self._hook_points if point.selection.standardize == "zscore"]
         self._fingerprint = model_fingerprint(self._adapter.module)
+        self._device = input_device(self._adapter.module).type
         self._needed = 0
 
     def settings(self, corpus: Corpus) -> dict[str, Any]:
@@ -115,14 +119,28 @@ class Collection:
         """Return an empty tally for each layer that needs scales."""
         return list(map(ScaleTally, self._standardized))
 
+    def recording(self) -> Recording | None:
+        """Return an empty recording for both passes over the documents; None if the second has to run the model.
+
+        That is the case if it reads more layers than the first, and on devices whose memory the model needs.
+        """
+        if len(self._standardized) < len(self._hook_points) or self._device != "cpu":
+            return None
+        return Recording(min(MAX_BYTES, free_memory() // FREE_SHARE))
+
     def measure_scales(
-        self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: FolderCheckpoints | None = None
+        self,
+        corpus: Corpus,
+        tallies: Sequence[ScaleTally],
+        checkpoints: FolderCheckpoints | None = None,
+        record: Recording | None = None,
     ) -> None:
-        """Add the activations at all words of a corpus to `tallies`."""
+        """Add the activations at all words of a corpus to `tallies`, and the outputs of layers to `record`."""
         checkpoint = None if checkpoints is None else checkpoints.for_pass("scales", tallies)
         stream = DocumentStream(corpus, self._adapter, tagged=False)
         description = f"scales of {self.request.name}"
-        run(self._adapter, stream, tallies, self.request.batch_positions, description, None, checkpoint)
+        positions = self.request.batch_positions
+        run(self._adapter, stream, tallies, positions, description, None, checkpoint, record=record)
         if checkpoint is not None:
             checkpoint.complete()
 
@@ -133,6 +151,7 @@ class Collection:
         checkpoints: FolderCheckpoints | None = None,
         *,
         max_words: int | None = None,
+        replay: Recording | None = None,
     ) -> Stage:
         """Return the stage of a corpus.
 
@@ -141,6 +160,7 @@ class Collection:
             scales: scales of all layers that standardize; None if there are none.
             checkpoints: state to resume from.
             max_words: number of words, if known, for the progress bar.
+            replay: outputs of the layers that the first pass stored.
         """
         request = self.request
         hook_points = self._hook_points if scales is None else scales.applied_to(self._hook_points)
@@ -153,7 +173,8 @@ class Collection:
         if self._needed:
             description += f" (tallies up to {format_bytes(self._needed)})"
         checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", tallies)
-        run(self._adapter, stream, tallies, request.batch_positions, description, max_words, checkpoint)
+        positions = request.batch_positions
+        run(self._adapter, stream, tallies, positions, description, max_words, checkpoint, replay=replay)
         return self._stage(corpus, tallies, stream)
 
     def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], stream: DocumentStream) -> Stage:
