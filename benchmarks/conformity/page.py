@@ -82,9 +82,10 @@ def _roles(read: Sequence[Conformity]) -> str:
     number = Counter(role for result in read for role in result.roles)
     return (
         f"`txray layers` finds the MLP neurons of {number['MLP neurons']} of these {len(read)} architectures, the "
-        f"attention heads of {number['attention heads']}, other neurons that combine positions in "
-        f"{number['mixer neurons']}, the residual stream of {number['residual stream']} and the embeddings of "
-        f"{number['embeddings']}. MLP neurons and heads are the inputs of projections "
+        f"neurons of experts in {number['expert neurons']}, the attention heads of {number['attention heads']}, other "
+        f"neurons that combine positions in {number['mixer neurons']}, the residual stream of "
+        f"{number['residual stream']} and the embeddings of {number['embeddings']}. MLP neurons and heads are the "
+        "inputs of projections "
         "(`layers.*.mlp.down_proj:input`, `layers.*.self_attn.o_proj:input:head`); they are compared as well."
     )
 

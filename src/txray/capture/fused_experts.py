@@ -133,6 +133,15 @@ def require_computable(adapter: ModelAdapter, modules: Mapping[str, nn.Module]) 
     Raises:
         CaptureError: they do not, so the neurons of these experts are unknown.
     """
+    for name, problem in uncomputable(adapter, modules).items():
+        raise CaptureError(
+            f"layer {name!r}: the neurons of its experts cannot be computed from its weights ({problem}); collect the "
+            f"output of the {type(modules[name]).__name__} instead"
+        )
+
+
+def uncomputable(adapter: ModelAdapter, modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Return the modules whose outputs are not those of their experts in a forward pass, with the difference."""
     problems: dict[str, str] = {}
 
     def compare(name: str, module: nn.Module, inputs: Any, named: Mapping[str, Any], output: Any) -> None:
@@ -148,11 +157,7 @@ def require_computable(adapter: ModelAdapter, modules: Mapping[str, nn.Module]) 
             hooks.enter_context(module.register_forward_hook(partial(compare, name), with_kwargs=True))
         hooks.enter_context(evaluating(adapter.module, adapter.autocast))
         adapter.dry_run(*_SIZE)
-    for name, problem in problems.items():
-        raise CaptureError(
-            f"layer {name!r}: the neurons of its experts cannot be computed from its weights ({problem}); collect the "
-            f"output of the {type(modules[name]).__name__} instead"
-        )
+    return problems
 
 
 def _difference(

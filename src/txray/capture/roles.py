@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from txray.capture.compiled import is_observable
+from txray.capture.fused_experts import Experts, experts_in, uncomputable
 from txray.capture.heads import n_heads
 from txray.capture.hooks import evaluating, first_tensor, modules_by_name, with_first_tensor
 from txray.capture.layer import Layer
-from txray.capture.model_adapter import adapter_for
+from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.layer_patterns import matching_names
 from txray.models.base_model import is_adapted
 from txray.models.text_model import TextModel
 
-Role = Literal["MLP neurons", "attention heads", "mixer neurons", "residual stream", "embeddings"]
+Role = Literal[
+    "MLP neurons", "expert neurons", "attention heads", "mixer neurons", "residual stream", "embeddings"
+]
 """What the units of a layer are; mixer neurons combine positions without heads, as in a state-space model."""
+
+_ROLES = get_args(Role)
 
 _DOCUMENTS, _STEPS = 2, 11
 
@@ -44,12 +49,13 @@ class LayerRole:
 
 
 def layer_roles(model: nn.Module | TextModel) -> list[LayerRole]:
-    """Return the MLP neurons, attention heads, residual stream and embeddings of a transformer.
+    """Return the MLP neurons, neurons of experts, attention heads, residual stream and embeddings of a transformer.
 
     They are found by one dry run, whatever the modules are called. MLP neurons are the input of the last projection of
     a feed-forward part, attention heads that of the output projection of an attention: both project to the size of the
     residual stream, but only attention combines several positions. The residual stream is the output of the blocks.
-    Experts that are not modules of their own are not found.
+    The neurons of experts whose weights one module holds are found by the form of the weights, and are listed only if
+    they can be computed; experts that are modules of their own run on a part of the positions, and are not listed.
 
     Args:
         model: as for `txray.collect`.
@@ -75,12 +81,36 @@ def layer_roles(model: nn.Module | TextModel) -> list[LayerRole]:
         labels: dict[tuple[Role, int], dict[str, None]] = {}
         for role, layer, neurons in flow.roles(adapter.module):
             labels.setdefault((role, neurons), {})[layer.label] = None  # once, however often it runs
+    fused = _fused_experts(adapter, modules)
+    for name, experts in fused.items():
+        labels.setdefault(("expert neurons", experts.neurons), {})[Layer(name, expert="*").label] = None
     names = list(modules)
     return [
-        LayerRole(role, pattern, tuple(layers), neurons)
-        for (role, neurons), of_role in labels.items()
+        LayerRole(
+            role, pattern, tuple(single for label in layers for single in _singles(label, fused)), neurons
+        )
+        for (role, neurons), of_role in sorted(labels.items(), key=lambda item: _ROLES.index(item[0][0]))
         for pattern, layers in _by_pattern(list(of_role), names)
     ]
+
+
+def _fused_experts(adapter: ModelAdapter, modules: Mapping[str, nn.Module]) -> dict[str, Experts]:
+    """Return the modules that hold the weights of experts whose neurons can be computed."""
+    experts = {
+        name: of_module for name, module in modules.items() if (of_module := experts_in(module)) is not None
+    }
+    if not experts:
+        return {}
+    problems = uncomputable(adapter, {name: modules[name] for name in experts})
+    return {name: of_module for name, of_module in experts.items() if name not in problems}
+
+
+def _singles(label: str, fused: Mapping[str, Experts]) -> list[str]:
+    """Return the layers that a label stands for: itself, or every expert of a module."""
+    layer = Layer.parse(label)
+    if layer.expert is None:
+        return [label]
+    return [replace(layer, expert=number).label for number in range(fused[layer.name].number)]
 
 
 @dataclass(eq=False)

@@ -33,7 +33,8 @@ def layers(
 ) -> None:
     """List the layers that run in a forward pass, with the shapes of their outputs, from a dry run.
 
-    Below the list: patterns for the MLP neurons, attention heads, residual stream and embeddings of a transformer.
+    Below the list: patterns for the MLP neurons, neurons of experts, attention heads, residual stream and embeddings
+    of a transformer.
     """
     import polars as pl
 

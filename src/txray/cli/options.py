@@ -278,10 +278,14 @@ def default_layers(layers: Sequence[str], model: TextModel | nn.Module) -> list[
 
     if not isinstance(model, TextModel) or "rnn" in layer_names(model.module):
         return ["rnn"]
-    patterns = [role.pattern for role in layer_roles(model) if role.role == "MLP neurons"]
+    roles = layer_roles(model)
+    patterns = [role.pattern for role in roles if role.role == "MLP neurons"]
     if not patterns:
+        experts = [role.pattern for role in roles if role.role == "expert neurons"]
+        suggestion = f"collect its experts, --layer {experts[0]!r}, or " if experts else ""
         raise UsageError(
-            "--layer: the model has no MLP neurons that txray recognizes; name a layer (txray layers MODEL)"
+            "--layer: the model has no MLP neurons that txray recognizes; "
+            f"{suggestion}name a layer (txray layers MODEL)"
         )
     typer.echo(
         f"no --layer: collecting the MLP neurons, --layer {' --layer '.join(map(repr, patterns))}", err=True

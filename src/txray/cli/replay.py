@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,7 +34,8 @@ def replay(
     base: Annotated[
         str | None,
         typer.Option(
-            help="For Lightning checkpoints: the model that the weights belong to, as for 'txray collect'."
+            help="For Lightning checkpoints: the model that the weights belong to, as for 'txray collect'. For "
+            "adapters: their base model, if it is not where their configuration says."
         ),
     ] = None,
     prefix: Annotated[
@@ -54,14 +54,17 @@ def replay(
     """
     from txray.cli.tables import print_timeline
     from txray.cli.through import layers_through
-    from txray.models import load_model
-    from txray.tracking import CollectSpec
+    from txray.tracking import CollectSpec, find_checkpoints
     from txray.tracking import replay as replay_training
     from txray.training import device_of
 
+    layers = collect_options.layer
+    if not layers:
+        _, ordered = find_checkpoints(checkpoints, unit=unit, base=base, prefix=prefix)
+        layers = options.default_layers([], ordered[0].load())
     spec = CollectSpec(
         collect_options.annotated(text_options.open()),
-        layers_through(collect_options.layer or ["rnn"], collect_options.through, str(device_of(device))),
+        layers_through(layers, collect_options.through, str(device_of(device))),
         collect_options.feature_type,
         collect_options.selection,
         collect_options.max_words,
@@ -71,7 +74,7 @@ def replay(
         spec,
         out,
         unit=unit,
-        base=None if base is None else partial(load_model, base, head="saved"),
+        base=base,
         prefix=prefix,
         device=str(device_of(device)),
         loggers=options.open_loggers(logger, out),

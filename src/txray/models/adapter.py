@@ -294,6 +294,7 @@ def _max_length(module: nn.Module, tokenizer: Any, limit: int | None) -> int | N
             # RoBERTa and similar models number positions from the padding id + 1.
             padding, rows = getattr(table, "padding_idx", None), _rows_of(table)
             if "position" in name and padding is not None and rows is not None:
-                lengths.append(rows - padding - 1)
+                # ProphetNet's decoder also looks up the position after the last piece.
+                lengths.append(rows - padding - 1 - hasattr(part, "ngram_embeddings"))
     usable = [length for length in lengths if isinstance(length, int | float) and 1 <= length < 10**9]
     return int(min(usable, default=0)) or None

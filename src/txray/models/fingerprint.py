@@ -13,7 +13,7 @@ from torch import nn
 
 from txray.errors import UsageError
 from txray.identity import identity_of
-from txray.models.base_model import class_of, unwrapped, without_wrappers
+from txray.models.base_model import class_of, is_adapted, unwrapped, without_wrappers
 from txray.tensors import tensor_bytes
 
 _INCIDENTAL = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
@@ -24,8 +24,8 @@ def model_fingerprint(model: nn.Module) -> str:
     """Return the SHA-256 of a model.
 
     It covers name, dtype, shape and values of all parameters and buffers; the class of every module; and its
-    configuration or, if it has none, its plain attributes, such as the number of heads. Wrappers such as `DataParallel`
-    make no difference.
+    configuration or, if it has none, its plain attributes, such as the number of heads; and the scaling of adapters.
+    Wrappers such as `DataParallel` make no difference.
     """
     model = unwrapped(model)
     digest = sha256()
@@ -114,7 +114,8 @@ def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -
     module = unwrapped(module)
     configuration = _configuration(module)
     configured = configured or configuration is not None
-    attributes = {} if configured else _attributes(module)
+    # The configuration of a model says nothing of its adapters, such as their scaling.
+    attributes = {} if configured and not is_adapted(module) else _attributes(module)
     plain = [(attribute, value) for attribute, value in attributes.items() if _is_plain(value)]
     yield repr((name, class_of(module).__name__, configuration, plain))
     for key, child in module.named_children():
@@ -124,6 +125,8 @@ def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -
 def _is_plain(value: object) -> bool:
     if type(value) in (list, tuple):
         return all(map(_is_plain, value))  # type: ignore[call-overload]
+    if type(value) is dict:
+        return all(_is_plain(part) for pair in value.items() for part in pair)
     return value is None or type(value) in (bool, int, float, str)
 
 

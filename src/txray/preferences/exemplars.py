@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.arrays import Ints
+from txray.preferences.grouped_stats import run_starts
 from txray.preferences.serialization import as_bytes, from_bytes
 
 EXEMPLAR_SCHEMA: dict[str, pl.DataType] = {
@@ -63,9 +63,6 @@ class Occurrence:
 _fields = attrgetter(*(field.name for field in fields(Occurrence)))
 """Return the fields of an occurrence as a tuple; `astuple` copies each of them."""
 
-_rank = itemgetter(slice(3))
-"""Return the sort key of an entry: activation, document and position."""
-
 
 class ExemplarTally:
     """The `k` strongest occurrences per neuron; ties go to the smaller document key, then position.
@@ -81,11 +78,16 @@ class ExemplarTally:
             k: occurrences per neuron.
         """
         self.k = k
-        # Per neuron, strongest first: (-activation, document key, position, occurrence, slot in `_activations`).
-        self._entries: list[list[tuple[float, int, int, Occurrence, int]]] = [[] for _ in range(n_neurons)]
+        shape = n_neurons, k
+        # Strongest first; what is not known yet is weaker than anything.
+        self._value = np.full(shape, -np.inf)
+        self._key = np.zeros(shape, np.int64)
+        self._position = np.zeros(shape, np.int64)
+        # Occurrences and activations do not move when a stronger one comes: each entry knows its slot.
+        self._slot = np.tile(np.arange(k), (n_neurons, 1))
+        self._occurrence = np.empty(shape, object)
         # One array for all: separate objects would take three times the memory.
-        self._activations = np.empty((n_neurons, k, 2 * CONTEXT + 1), np.float32)
-        self._threshold = np.full(n_neurons, -np.inf)
+        self._activations = np.empty((*shape, 2 * CONTEXT + 1), np.float32)
 
     def update(
         self,
@@ -110,74 +112,108 @@ class ExemplarTally:
         """
         if self.k == 0:
             return
-        fresh: dict[tuple[int, int], int] = {}
-        strong = np.flatnonzero(activation >= self._threshold[neuron])
-        # Strongest first, so that most of the weaker offers of a neuron are rejected at once.
-        strong = strong[np.argsort(-activation[strong], kind="stable")]
-        ranks = zip(
-            *((-activation[strong]).tolist(), document_key[strong].tolist(), position[strong].tolist()),
-            strict=True,
-        )
-        for i, index, rank in zip(strong.tolist(), neuron[strong].tolist(), ranks, strict=True):
-            entries = self._entries[index]
-            slot = len(entries)
-            if slot == self.k:
-                if rank >= entries[-1][:3]:
-                    continue
-                slot = entries.pop()[-1]
-            entry = (*rank, occurrence(i), slot)
-            if not entries or rank >= entries[-1][:3]:
-                entries.append(entry)
-            else:
-                insort(entries, entry, key=_rank)
-            fresh[index, slot] = i
-        if fresh:
-            for index in {index for index, _ in fresh}:
-                self._raise_threshold(index)
-            offers = np.array(list(fresh.values()), np.int64)
-            known = np.float32(np.nan) if activations is None else _single(activations(offers))
-            neurons, slots = np.array(list(fresh), np.int64).T
-            self._activations[neurons, slots] = known
+        strong = np.flatnonzero(activation >= self._value[neuron, -1])
+        order = np.lexsort((position[strong], document_key[strong], -activation[strong], neuron[strong]))
+        strong = strong[order]
+        # The strongest offer of every neuron at once, then the second strongest, and so on.
+        starts = run_starts(neuron[strong])
+        nth = np.arange(len(strong)) - np.repeat(starts, np.diff(starts, append=len(strong)))
+        rounds = [
+            self._insert(offers, neuron[offers], activation[offers], document_key[offers], position[offers])
+            for offers in (strong[nth == n] for n in range(min(self.k, int(nth.max(initial=-1)) + 1)))
+        ]
+        if not rounds:
+            return
+        # A slot may have been taken twice: the last offer holds it.
+        slots, offers = (np.concatenate(parts)[::-1] for parts in zip(*rounds, strict=True))
+        slots, last = np.unique(slots, return_index=True)
+        if len(slots) == 0:
+            return
+        offers = offers[last]
+        occurrences = np.empty(len(offers), object)
+        occurrences[:] = [occurrence(offer) for offer in offers.tolist()]
+        self._occurrence.reshape(-1)[slots] = occurrences
+        around = np.float32(np.nan) if activations is None else _single(activations(offers))
+        self._activations.reshape(-1, 2 * CONTEXT + 1)[slots] = around
+
+    def _insert(
+        self, offers: Ints, neuron: Ints, value: NDArray[np.floating], key: Ints, position: Ints
+    ) -> tuple[Ints, Ints]:
+        """Insert at most one offer per neuron; return the slots of the accepted ones, over all neurons, and these."""
+        values, keys, positions = self._value[neuron], self._key[neuron], self._position[neuron]
+        earlier = (keys < key[:, None]) | ((keys == key[:, None]) & (positions <= position[:, None]))
+        rank = ((values > value[:, None]) | ((values == value[:, None]) & earlier)).sum(axis=1)
+        accepted = np.flatnonzero(rank < self.k)
+        rank, neuron = rank[accepted], neuron[accepted]
+        rows, columns = np.arange(len(accepted)), np.arange(self.k)
+        # Entries after the new one move on by one; the last one leaves, and its slot is free.
+        source = columns - (columns > rank[:, None])
+        freed = self._slot[neuron, -1]
+        for entries, added in (
+            (self._value, value[accepted]),
+            (self._key, key[accepted]),
+            (self._position, position[accepted]),
+            (self._slot, freed),
+        ):
+            moved = np.take_along_axis(entries[neuron], source, axis=1)
+            moved[rows, rank] = added
+            entries[neuron] = moved
+        return neuron * self.k + freed, offers[accepted]
 
     def merge(self, other: ExemplarTally) -> None:
         """Offer the entries of another tally, which stays unchanged."""
-        for index, (entries, offered) in enumerate(zip(self._entries, other._entries, strict=True)):
-            around = np.concatenate((self._activations[index], other._activations[index]))
-            entries.extend((*entry[:4], self.k + entry[4]) for entry in offered)
-            entries.sort(key=lambda entry: entry[:3])
-            del entries[self.k :]
-            self._activations[index, : len(entries)] = around[[entry[4] for entry in entries]]
-            entries[:] = [(*entry[:4], slot) for slot, entry in enumerate(entries)]
-            self._raise_threshold(index)
+        neuron, rank, slot = other._entries()
+        self.update(
+            neuron,
+            other._value[neuron, rank],
+            other._key[neuron, rank],
+            other._position[neuron, rank],
+            lambda i: other._occurrence[neuron[i], slot[i]],
+            lambda rows: other._activations[neuron[rows], slot[rows]],
+        )
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays."""
-        rows = [[(*entry[:3], _fields(entry[3])) for entry in entries] for entries in self._entries]
-        return {"kept": as_bytes(rows), "activations": self._around()}
+        neuron, _, slot = self._entries()
+        return {
+            "occurrences": as_bytes([_fields(one) for one in self._occurrence[neuron, slot]]),
+            "activations": self._activations[neuron, slot],
+            "value": self._value,
+            "key": self._key,
+            "position": self._position,
+        }
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Restore a state of `state_dict`."""
-        self._entries = [
-            [
-                (value, key, position, Occurrence(*values), slot)
-                for slot, (value, key, position, values) in enumerate(rows)
-            ]
-            for rows in from_bytes(state["kept"])
-        ]
-        self._activations[self._slots()] = state["activations"]
-        for index in range(len(self._entries)):
-            self._raise_threshold(index)
+        shape = self._value.shape
+        self._value, self._key, self._position = (state[name].copy() for name in ("value", "key", "position"))
+        if {self._value.shape, self._key.shape, self._position.shape} != {shape}:
+            raise ValueError(f"exemplars of shape {self._value.shape}, not {shape}")
+        self._slot = np.tile(np.arange(self.k), (shape[0], 1))
+        neuron, _, slot = self._entries()
+        occurrences = np.empty(len(neuron), object)
+        occurrences[:] = [Occurrence(*values) for values in from_bytes(state["occurrences"])]
+        self._occurrence[neuron, slot] = occurrences
+        self._activations[neuron, slot] = state["activations"]
 
     def table(self, layer: str) -> pl.DataFrame:
         """Return one row per occurrence, by neuron and descending activation; `layer` fills the first column."""
         # Columns from `document` to `label` are the fields of an occurrence.
+        neuron, rank, slot = self._entries()
         rows = [
-            (layer, neuron, rank, -entry[0], *_fields(entry[3]))
-            for neuron, entries in enumerate(self._entries)
-            for rank, entry in enumerate(entries)
+            (layer, index, number, value, *_fields(one))
+            for index, number, value, one in zip(
+                neuron.tolist(),
+                rank.tolist(),
+                self._value[neuron, rank].tolist(),
+                self._occurrence[neuron, slot],
+                strict=True,
+            )
         ]
         schema = {name: dtype for name, dtype in EXEMPLAR_SCHEMA.items() if name != "activations"}
-        around = pl.Series("activations", self._around(), pl.Array(pl.Float32, 2 * CONTEXT + 1))
+        around = pl.Series(
+            "activations", self._activations[neuron, slot], pl.Array(pl.Float32, 2 * CONTEXT + 1)
+        )
         before, after = _words_in("before"), _words_in("after")
         at_word = pl.col("activations").arr.get(CONTEXT)
         return (
@@ -193,21 +229,10 @@ class ExemplarTally:
             )
         )
 
-    def _raise_threshold(self, index: int) -> None:
-        """Reject what is weaker than all entries of a neuron, once it has `k` of them."""
-        entries = self._entries[index]
-        if self.k and len(entries) == self.k:
-            self._threshold[index] = -entries[-1][0]
-
-    def _slots(self) -> tuple[Ints, Ints]:
-        """Return neuron and slot of every entry, by neuron and descending activation."""
-        pairs = [(neuron, entry[-1]) for neuron, entries in enumerate(self._entries) for entry in entries]
-        neurons, slots = np.array(pairs, np.int64).reshape(-1, 2).T
-        return neurons, slots
-
-    def _around(self) -> NDArray[np.float32]:
-        """Return the (n, 2 * CONTEXT + 1) activations around every entry, in the order of `_slots`."""
-        return self._activations[self._slots()]
+    def _entries(self) -> tuple[Ints, Ints, Ints]:
+        """Return neuron, rank and slot of every entry, by neuron and descending activation."""
+        neuron, rank = np.nonzero(self._value > -np.inf)
+        return neuron, rank, self._slot[neuron, rank]
 
 
 def as_exemplars(table: pl.DataFrame) -> pl.DataFrame:

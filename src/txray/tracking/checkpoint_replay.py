@@ -13,7 +13,7 @@ from txray.analysis import Timeline
 from txray.errors import UsageError
 from txray.models import TextModel
 from txray.progress import progress
-from txray.tracking.checkpoints import Checkpoint, Load, find_checkpoints
+from txray.tracking.checkpoints import Base, Checkpoint, find_checkpoints
 from txray.tracking.collect_spec import CollectSpec
 from txray.tracking.history import Unit
 from txray.tracking.tracker import Tracker
@@ -25,7 +25,7 @@ def replay(
     folder: Path | str,
     *,
     unit: Unit | None = None,
-    base: Load | None = None,
+    base: Base | None = None,
     prefix: str = "model.",
     device: str = "cpu",
     **options: Any,
@@ -40,7 +40,7 @@ def replay(
         spec: text, layers and feature types to collect.
         folder: folder of the results; see `Tracker`.
         unit: number stages by step or by epoch; by default epochs for trainings by txray, steps for others.
-        base, prefix: for Lightning checkpoints, see `txray.tracking.find_checkpoints`.
+        base, prefix: for adapters and Lightning checkpoints, see `txray.tracking.find_checkpoints`.
         device: device of the models.
         options: options of `Tracker`: loggers, figures, weight, permutations, fdr, seed.
 

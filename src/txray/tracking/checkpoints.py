@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -16,14 +16,16 @@ from torch import nn, serialization
 
 from txray.errors import SnapshotError, UnknownNameError, UsageError, in_one_line
 from txray.identity import derived, identity_of
-from txray.models import TextModel, hugging_face, load_snapshot, snapshot_metadata
-from txray.models.folders import is_model_folder
+from txray.models import TextModel, hugging_face, load_model, load_snapshot, snapshot_metadata
+from txray.models.folders import ADAPTER_CONFIG, is_model_folder
 from txray.models.snapshot import MODEL
 from txray.tracking.history import UNITS, Unit
 from txray.tracking.trainer_state import checkpoint_state, logged_metrics
 from txray.training.run import RUN_FILE, load_run
 
 Load = Callable[[], "nn.Module | TextModel"]
+Base = str | Path | Load
+"""A base model: the name of a model, as for `txray.load_model`, or a function that makes it."""
 
 _LIGHTNING = ".ckpt"
 _LAST = re.compile(r"last(?:-v\d+)?\.ckpt")
@@ -40,7 +42,7 @@ class Checkpoint:
         number: completed steps or epochs.
         load: loads the model.
         metrics: metrics that the training stored.
-        base: fingerprint of the function that makes the model, if the file holds weights only.
+        base: fingerprint of the base model's name or function, if one was passed.
     """
 
     path: Path
@@ -63,7 +65,7 @@ def find_checkpoints(
     paths: Sequence[Path | str],
     *,
     unit: Unit | None = None,
-    base: Load | None = None,
+    base: Base | None = None,
     prefix: str = "model.",
 ) -> tuple[Unit, list[Checkpoint]]:
     """Return the checkpoints at the given paths, in the order of training.
@@ -73,8 +75,10 @@ def find_checkpoints(
             of these, optionally after the folder of the untrained model; `.ckpt` files of Lightning, or a folder of
             these, where a `last.ckpt` of the same step as another file is left out.
         unit: number checkpoints by step or by epoch; by default epochs for trainings by txray, steps for others.
-        base: makes the model for Lightning's weights, whose files do not describe it.
-        prefix: prefix of the names of these weights.
+        base: the model that Lightning's weights belong to, because their files do not describe it, or the base of
+            adapters of PEFT, if it is not where their configuration says: a name as for `txray.load_model`, or, for
+            Lightning, a function that makes the model.
+        prefix: prefix of the names of Lightning's weights.
 
     Returns:
         The unit, and the checkpoints.
@@ -100,7 +104,8 @@ def find_checkpoints(
             if checkpoint.suffix == _LIGHTNING:
                 checkpoints.append(_of_lightning(checkpoint, unit, base, prefix, base_fingerprint))
             else:
-                checkpoints.append(_of_transformers(checkpoint, unit, first=not checkpoints))
+                one = _of_transformers(checkpoint, unit, base, first=not checkpoints)
+                checkpoints.append(replace(one, base=base_fingerprint))
     checkpoints.sort(key=lambda checkpoint: checkpoint.number)
     for one, other in pairwise(checkpoints):
         if one.number == other.number:
@@ -159,8 +164,10 @@ def _validation_metrics(curves: pl.DataFrame | None, epoch: int) -> dict[str, fl
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
-def _of_transformers(folder: Path, unit: Unit, *, first: bool) -> Checkpoint:
+def _of_transformers(folder: Path, unit: Unit, base: Base | None, *, first: bool) -> Checkpoint:
     load = partial(hugging_face, folder, head="saved")
+    if isinstance(base, str | Path) and (folder / ADAPTER_CONFIG).is_file():
+        load = partial(load, base=base)
     state = checkpoint_state(folder)
     if state is None:
         name = _HUGGING_FACE.fullmatch(folder.name)
@@ -178,10 +185,12 @@ def _of_transformers(folder: Path, unit: Unit, *, first: bool) -> Checkpoint:
 
 
 def _of_lightning(
-    file: Path, unit: Unit, base: Load | None, prefix: str, base_fingerprint: str
+    file: Path, unit: Unit, base: Base | None, prefix: str, base_fingerprint: str
 ) -> Checkpoint:
     if base is None:
-        raise UsageError(f"{file}: holds weights only; pass base, which makes the model")
+        raise UsageError(f"{file}: holds weights only; pass base, the model that they belong to")
+    if isinstance(base, str | Path):
+        base = partial(load_model, base, head="saved")
     content = _read_lightning(file)
     number = content.get("global_step" if unit == "step" else "epoch")
     if type(number) is not int or number < 0:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tests.builders.text_models import letter_pieces, word_ids
 from txray import Corpus, Document, Layer, Stage, TextModel, collect
-from txray.capture import layer_shapes
+from txray.capture import layer_roles, layer_shapes
 from txray.capture.expert_modules import matched_rows
 from txray.capture.fused_experts import FusedExpert
 from txray.capture.hooks import RoutedRows, Tap, capturing
@@ -465,6 +465,32 @@ def test_layers_list_experts_with_number_and_size() -> None:
     listed = {shape.name: shape for shape in layer_shapes(model)}
     assert (listed["blocks.0.experts.1.act"].routed, listed["blocks.0.experts.1.act"].neurons) == (True, 12)
     assert not listed["blocks.0.norm"].routed
+
+
+def test_roles_of_layers_name_every_expert_that_can_be_computed() -> None:
+    found = {
+        name: [
+            role for role in layer_roles(from_transformers(built(name), tokenizer())) if "expert" in role.role
+        ]
+        for name in ("Mixtral", "DeepseekV3", "Llama4Text")
+    }
+    (mixtral,) = found["Mixtral"]
+    assert mixtral.pattern == "layers.*.mlp.experts:expert=*"
+    module = built("Mixtral")
+    experts = len(module.layers[0].mlp.experts.down_proj)
+    assert mixtral.layers == tuple(
+        f"layers.{layer}.mlp.experts:expert={n}"
+        for layer in range(len(module.layers))
+        for n in range(experts)
+    )
+    assert mixtral.neurons == module.layers[0].mlp.experts.down_proj.shape[-1]
+    # The first block of this DeepSeek is dense.
+    (deepseek,) = found["DeepseekV3"]
+    assert (deepseek.pattern, deepseek.neurons) == ("layers.1.mlp.experts:expert=*", 20)
+    assert deepseek.layers == tuple(f"layers.1.mlp.experts:expert={n}" for n in range(4))
+    assert found["Llama4Text"] == []
+    stage = collect(from_transformers(module, tokenizer()), corpus(), layers=mixtral.pattern, name="s")
+    assert tuple(stage.layers) == mixtral.layers
 
 
 def test_the_text_of_an_expert_is_its_label() -> None:

@@ -122,3 +122,11 @@ def test_experts_are_listed_with_number_and_size(tmp_path: Path, capsys: pytest.
     lines = capsys.readouterr().out.splitlines()
     assert "3 x 24" in next(line for line in lines if "layers.0.mlp.experts" in line)
     assert any(":expert=0" in line for line in lines)
+    assert txray("layers", folder) == 0
+    roles = capsys.readouterr().out.splitlines()
+    assert any(
+        line.startswith("expert neurons") and "layers.0.mlp.experts:expert=*" in line for line in roles
+    )
+    read = ["-f", "demo", "-t", "reviews", "--max-words", "60"]
+    assert txray("collect", folder, *read, "--out", tmp_path / "s") == 2
+    assert "--layer 'layers.0.mlp.experts:expert=*'" in capsys.readouterr().err.replace("\n", " ")

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
+import transformers
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.builders.hub_folders import folder_of
 from txray.cli.main import _exit_code
+from txray.preferences import Stage
 
 LM = (
     *("train", "lm", "-f", "demo", "-t", "encyclopedia", "--words", "3000", "--evaluation-words", "1200"),
@@ -41,6 +45,33 @@ def test_a_tracked_training_and_its_replay_tell_the_same(
     assert (tmp_path / "lm" / "epoch-002" / "model.safetensors").read_bytes() == (
         tmp_path / "bare" / "epoch-002" / "model.safetensors"
     ).read_bytes()
+
+
+def test_adapters_are_replayed_on_a_base_that_was_moved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peft = pytest.importorskip("peft")
+    base = folder_of("bert", tmp_path / "bert")
+    for step in (1, 2):
+        torch.manual_seed(1)
+        model = transformers.AutoModel.from_pretrained(base)
+        config = peft.LoraConfig(
+            r=4, lora_alpha=64 * step, init_lora_weights=False, target_modules=["query", "intermediate.dense"]
+        )
+        peft.get_peft_model(model, config).save_pretrained(tmp_path / "run" / f"checkpoint-{step}")
+    base.rename(tmp_path / "moved")
+    text = ("-f", "demo", "-t", "reviews", "--max-words", "400", "--permutations", "0")
+    run = ("replay", tmp_path / "run", *text, "--out", tmp_path / "out")
+    assert txray(*run) == 1
+    assert "pass base (--base)" in capsys.readouterr().err.replace("\n", " ")
+    assert txray(*run, "--base", tmp_path / "moved") == 0
+    stages = [Stage.load(tmp_path / "out" / "stages" / f"step-00000{step}") for step in (1, 2)]
+    # Without --layer: the MLP neurons, whose names hold a colon.
+    layers = tuple(f"encoder.layer.{n}.output.dense:input" for n in range(2))
+    assert stages[0].layers == stages[1].layers == layers
+    assert stages[0].manifest["model"]["fingerprint"] != stages[1].manifest["model"]["fingerprint"]
+    timeline = pl.read_parquet(tmp_path / "out" / "timeline" / "token" / "stages.parquet")
+    assert set(timeline["layer"]) == set(layers)
 
 
 @pytest.mark.parametrize(

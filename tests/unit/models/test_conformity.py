@@ -19,6 +19,7 @@ SAMPLE = (
     "GptOss",
     "Mamba",
     "OlmoHybrid",
+    "ProphetNet",
     "Qwen3Moe",
     "Reformer",
     "RoFormer",
