@@ -1,4 +1,4 @@
-"""Size of change that the tests detect in half of the neurons, by wins, documents and folds: calibrates `analysis.power`.
+"""Size of change that the tests detect in half of the neurons, by wins and folds: calibrates `analysis.power`.
 
     python -m benchmarks.evidence.power
 

@@ -100,6 +100,8 @@ def collect(
         RepeatedCallWarning: a layer runs several times in a forward pass, and no call was chosen.
         RandomPassWarning: a layer gives different activations for the same input.
         EmptyLayerWarning: no word of a layer was counted.
+        PowerWarning: `max-k` leaves the neurons of a layer so few words that hardly any change would be detected; the
+            message names the selection to take instead. Not for recurrent models.
 
     Source:
         Rethmeier et al. 2020, section 2.1.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from txray.capture.batching import batches
@@ -124,10 +124,14 @@ def run(
             model_batches = prefetched(model_batches)
         for number, batch in enumerate(model_batches, 1):
             if number > done:
-                passes = None if replay is None else replay.replay(number, batch)
+                passes: Iterable[ForwardPass] | None = (
+                    None if replay is None else replay.replay(number, batch)
+                )
                 if passes is None:
                     passes = _forward(adapter, batch, consumers, captured)
-                for chunk, outputs in passes if record is None else record.record(number, passes):
+                if record is not None:
+                    passes = record.record(number, passes)
+                for chunk, outputs in passes:
                     if len(chunk.row):
                         for consumer, output in zip(consumers, outputs, strict=True):
                             for activations in consumer.hook_point.read(output, chunk):

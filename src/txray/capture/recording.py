@@ -48,7 +48,9 @@ class Recording:
         for chunk, outputs in passes:
             if not self._full:
                 # Copies: a model may write to its buffers again, and a view would keep all of its storage.
-                stored.append((replace(chunk, batch=[], occurrences={}), [_copy(output) for output in outputs]))
+                stored.append(
+                    (replace(chunk, batch=[], occurrences={}), [_copy(output) for output in outputs])
+                )
                 self._bytes_left -= _size(stored[-1])
                 self._full = self._bytes_left < 0
             yield chunk, outputs
@@ -58,13 +60,17 @@ class Recording:
     def replay(self, number: int, batch: list[ModelInput]) -> list[ForwardPass] | None:
         """Return the forward passes of a batch, and forget them; None if they were not stored."""
         stored = self._batches.pop(number, None)
-        return None if stored is None else [(replace(chunk, batch=batch), outputs) for chunk, outputs in stored]
+        return (
+            None if stored is None else [(replace(chunk, batch=batch), outputs) for chunk, outputs in stored]
+        )
 
 
 def _copy(output: LayerOutput) -> LayerOutput:
     if isinstance(output, Tensor):
         return output.clone(memory_format=torch.contiguous_format)
-    changes = {name: value.clone() for name, value in _values(output) if isinstance(value, Tensor)}
+    changes: dict[str, Any] = {
+        name: value.clone() for name, value in _values(output) if isinstance(value, Tensor)
+    }
     return replace(output, **changes)
 
 

@@ -12,17 +12,18 @@ import polars as pl
 
 from txray.capture.checkpoint import FolderCheckpoints
 from txray.capture.estimate import format_bytes, free_memory, require_memory
+from txray.capture.expected_power import ExpectedPower, TextSize, expected_power
 from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import adapter_for
+from txray.capture.model_adapter import RecurrentAdapter, adapter_for
 from txray.capture.padding import settle_padding
 from txray.capture.recording import FREE_SHARE, MAX_BYTES, Recording
 from txray.capture.request import CollectRequest
 from txray.capture.scales import Scales, ScaleTally, scale_table
 from txray.corpus.corpus import Corpus
-from txray.errors import CaptureError
+from txray.errors import CaptureError, PowerWarning, warn_user
 from txray.identity import derived
 from txray.models.base_model import input_device
 from txray.models.fingerprint import model_fingerprint
@@ -39,6 +40,7 @@ class SinglePass:
         collection = Collection(request)
         source = request.source()
         collection.require_memory(source)
+        collection.estimate_power(source)
         checkpoints = None
         if request.checkpoint is not None:
             settings = collection.settings(source)
@@ -76,6 +78,7 @@ class Collection:
         self._fingerprint = model_fingerprint(self._adapter.module)
         self._device = input_device(self._adapter.module).type
         self._needed = 0
+        self._weakest: ExpectedPower | None = None
 
     def settings(self, corpus: Corpus) -> dict[str, Any]:
         """Return everything that the result depends on, as plain JSON values."""
@@ -109,6 +112,25 @@ class Collection:
         self._needed = require_memory(
             self._hook_points, self._adapter, corpus, self.request.feature_types, self.request.folds, allowed
         )
+
+    def estimate_power(self, corpus: Corpus) -> None:
+        """Estimate the changes that this collection would show; see `txray.capture.expected_power`.
+
+        Recurrent models are left out: they read faster than their texts can be counted.
+
+        Warns:
+            PowerWarning: a layer of another model would hardly show any.
+        """
+        if isinstance(self._adapter, RecurrentAdapter):
+            return
+        folds = self.request.folds
+        estimates = list(expected_power(self._hook_points, TextSize.of(corpus), folds))
+        self._weakest = min(estimates, key=lambda estimate: estimate.wins, default=None)
+        lines = [(estimate, estimate.warning(folds)) for estimate in estimates]
+        warned = [(estimate.wins, line) for estimate, line in lines if line]
+        if warned:
+            others = "" if len(warned) == 1 else f" (and {len(warned) - 1} more of its layers)"
+            warn_user(min(warned)[1] + others, PowerWarning)
 
     @property
     def needs_scales(self) -> bool:
@@ -170,8 +192,10 @@ class Collection:
         ]
         stream = DocumentStream(corpus, self._adapter, tagged={"token", "pos"} <= set(request.feature_types))
         description = f"collecting {request.name}"
-        if self._needed:
-            description += f" (tallies up to {format_bytes(self._needed)})"
+        notes = [f"tallies up to {format_bytes(self._needed)}"] if self._needed else []
+        notes += [] if self._weakest is None else [str(self._weakest)]
+        if notes:
+            description += f" ({'; '.join(notes)})"
         checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", tallies)
         positions = request.batch_positions
         run(self._adapter, stream, tallies, positions, description, max_words, checkpoint, replay=replay)

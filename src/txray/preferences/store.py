@@ -142,7 +142,9 @@ def complete_rows(file: Path, table: pl.DataFrame) -> pl.DataFrame:
         ValueError: they have gaps, another type, or numbers that are not finite.
     """
     one = pl.col("count") == 1
-    filled = (pl.when(one).then(pl.col(name).fill_null(value)).otherwise(name) for name, value in _OF_ONE.items())
+    filled = (
+        pl.when(one).then(pl.col(name).fill_null(value)).otherwise(name) for name, value in _OF_ONE.items()
+    )
     return checked(file, table.with_columns(filled))
 
 

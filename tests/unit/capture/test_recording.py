@@ -120,8 +120,6 @@ def test_given_scales_need_no_recording(tmp_path: Path) -> None:
 
 
 def test_a_recording_replays_what_fits_and_only_once() -> None:
-    model = transformer(max_length=30)
-    del model
     recording = Recording(max_bytes=0)
     assert list(recording.record(1, [])) == []
     assert recording.replay(1, []) == []
