@@ -4,7 +4,7 @@
 
 NeuroX (`pip install --no-deps neurox`, with h5py and tqdm) writes the hidden states of all layers to an HDF5 file,
 sentence by sentence, and has counted nothing yet when it ends. txray collects the same layers from the same sentences,
-and saves the stage. Times are of the processor, on one thread. Without NeuroX, only the selections of txray are compared with each other.
+and saves the stage. Times are of the processor, on one thread. Without NeuroX, the selections of txray are compared.
 """
 
 from __future__ import annotations

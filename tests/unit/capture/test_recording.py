@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,7 +15,10 @@ from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_checkpoint import assert_same_files
 from tests.unit.capture.test_experts import WORDS, collected, mixture
 from txray.capture import Layer, collect
-from txray.capture.recording import Recording
+from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.hook_point import LayerOutput
+from txray.capture.recording import ForwardPass, Recording
+from txray.capture.routes import RoutedRows
 from txray.models import TextModel
 
 LAYERS = ["encoder.layers.0.linear1", "embedding"]
@@ -119,8 +123,32 @@ def test_given_scales_need_no_recording(tmp_path: Path) -> None:
     assert second.preferences(layer=LAYERS[0]).table().equals(first.preferences(layer=LAYERS[0]).table())
 
 
-def test_a_recording_replays_what_fits_and_only_once() -> None:
-    recording = Recording(max_bytes=0)
-    assert list(recording.record(1, [])) == []
-    assert recording.replay(1, []) == []
-    assert recording.replay(1, []) is None
+def one_pass(*outputs: LayerOutput) -> ForwardPass:
+    """Return a forward pass over two words with these outputs."""
+    index = np.arange(2)
+    return ForwardChunk([], index * 0, index, index, index, np.array([2]), steps=2), outputs
+
+
+def test_a_recording_copies_what_it_stores_and_no_more() -> None:
+    buffer = torch.ones(1, 1_000, 8)
+    rows = RoutedRows(buffer[0, :2], torch.arange(2), total=2)
+    recording = Recording()
+    assert list(recording.record(1, [one_pass(buffer[:, :2], rows)])) != []
+    buffer.zero_()
+    ((chunk, (output, expert)),) = recording.replay(1, []) or []
+    assert isinstance(output, torch.Tensor)
+    assert isinstance(expert, RoutedRows)
+    for tensor in (output, expert.values):
+        assert (tensor == 1).all()
+        assert tensor.untyped_storage().nbytes() == 2 * 8 * 4
+    assert chunk.word.tolist() == [0, 1]
+    assert recording.replay(1, []) is None, "a batch is replayed once"
+
+
+def test_a_recording_stores_whole_batches_up_to_its_size() -> None:
+    output = torch.ones(1, 2, 1_000)
+    recording = Recording(max_bytes=2 * output.nbytes + 1_000)
+    for number, n_passes in ((1, 1), (2, 2), (3, 1)):
+        passes = [one_pass(output)] * n_passes
+        assert len(list(recording.record(number, passes))) == n_passes
+    assert [recording.replay(number, []) is not None for number in (1, 2, 3)] == [True, False, False]
