@@ -2,11 +2,14 @@
 
 DocumentStream      document -> inputs of the model, counted and hashed     loop, encoding
 batches             inputs -> batches of similar length                     batching, prefetch
+ActivationSource    batch -> chunks of words, with a tensor per layer       source; of a model or of files:
 ModelAdapter        batch -> forward passes; the words of each as a chunk   model_adapter
+StoredAdapter       batch -> rows of files, aligned with words              stored_adapter, alignment
 Captured            forward pass -> one tensor per hook point               hooks; found by layers, dry_runs
 Route               forward pass -> rows of one expert                      routes, fused_experts, expert_modules
 HookPoint.read      tensor, chunk -> activations of the words               hook_point, layout
 select              activations -> those that count                         activations, selection, strongest_positions
+ActivationRecorder  tensors -> files, before any selection                  recorder
 LayerTally          selected activations -> preferences and exemplars       layer_tally, words, features
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from txray.activations.writer import SaveActivations
 from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
@@ -13,7 +14,7 @@ from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
 from txray.errors import warn_user
-from txray.models.load import as_model
+from txray.models.load import as_source
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
 from txray.preferences.stage_like import StageLike, as_stage
@@ -38,6 +39,7 @@ def collect(
     memory: int | None = None,
     autocast: Autocast | None = None,
     engine: Engine | None = None,
+    save_activations: SaveActivations | Path | str | None = None,
 ) -> Stage:
     """Run a model over a corpus and return what its neurons prefer.
 
@@ -52,7 +54,8 @@ def collect(
     Args:
         model: a language model or classifier of `txray.models`, a Hugging Face model loaded by `txray.load_model`, any
             module in a `TextModel`; or what `txray.load_model` and `txray.models.from_transformers` take: a name or
-            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens.
+            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens. Or
+            stored activations, see `txray.read_activations`.
         corpus: the documents.
         name: name of the stage, e.g. `unsup`.
         layers: one or several of: names of modules, such as `rnn`; patterns, such as `encoder.layer.*.intermediate`;
@@ -77,6 +80,10 @@ def collect(
             fit.
         autocast: `bfloat16` or `float16`: dtype for the operations for which PyTorch considers it safe; faster on
             devices made for it, and less exact. The model's own dtype by default.
+        save_activations: folder that the activations of the layers are saved to, at every piece of every word that the
+            model reads, before any selection; or `SaveActivations` with more options. With `checkpoint`, an
+            interrupted call resumes there, too. `txray.read_activations(folder)` takes the place of the model later,
+            and gives the same stage. Not saved by default.
         engine: carries out the collection, e.g. `txray.engines.Ray(workers=8)`; one pass in this process by default.
 
     Returns:
@@ -101,14 +108,14 @@ def collect(
         RandomPassWarning: a layer gives different activations for the same input.
         EmptyLayerWarning: no word of a layer was counted.
         PowerWarning: `max-k` leaves the neurons of a layer so few words that hardly any change would be detected; the
-            message names the selection to take instead. Not for recurrent models.
+            message names the selections to take instead. Not for the recurrent models of txray.
 
     Source:
         Rethmeier et al. 2020, section 2.1.
     """
     scales = None if scales is None else as_stage(scales)
     request = CollectRequest(
-        model=as_model(model),
+        model=as_source(model),
         corpus=corpus,
         layers=tuple(as_layers(layers)),
         feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),
@@ -123,6 +130,9 @@ def collect(
         checkpoint_seconds=checkpoint_seconds,
         memory=memory,
         autocast=autocast,
+        save_activations=save_activations
+        if save_activations is None or isinstance(save_activations, SaveActivations)
+        else SaveActivations(save_activations),
     )
     stage = (engine or SinglePass()).collect(request)
     manifest = stage.manifest

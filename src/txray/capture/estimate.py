@@ -12,7 +12,7 @@ import numpy as np
 
 from txray.capture.features import OUTPUT, SUBWORD, features_of
 from txray.capture.hook_point import HookPoint
-from txray.capture.model_adapter import ModelAdapter
+from txray.capture.source import ActivationSource
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.preferences.dense_stats import CELL_BYTES
@@ -31,7 +31,7 @@ _SHARE = 0.8
 
 def require_memory(
     hook_points: Sequence[HookPoint],
-    adapter: ModelAdapter,
+    adapter: ActivationSource,
     corpus: Corpus,
     feature_types: Sequence[str],
     folds: int,
@@ -135,7 +135,7 @@ def _bytes_of(layers: Collection[_LayerSize], counts: Collection[_FeatureCount])
 
 
 def _count_pairs(
-    adapter: ModelAdapter, corpus: Corpus, feature_types: Sequence[str], folds: int
+    adapter: ActivationSource, corpus: Corpus, feature_types: Sequence[str], folds: int
 ) -> dict[str, _FeatureCount]:
     """Return the counts of each feature type."""
     folds_seen: dict[str, dict[str, int]] = {feature_type: {} for feature_type in feature_types}

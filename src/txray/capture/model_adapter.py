@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
 from txray.capture.encoding import EncodedDocument, Indices, ModelInput, inputs
 from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.source import ActivationSource, ModuleSource
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line
@@ -36,42 +37,16 @@ _CHUNK_STEPS = 2048
 """Time steps of one call of a recurrent layer; longer documents continue with its state."""
 
 
-class ModelAdapter(Protocol):
-    """Encodes documents for one type of model and runs it."""
+class ModelAdapter(ActivationSource, Protocol):
+    """An activation source that is a module, whose layers are found by dry runs."""
 
     @property
     def module(self) -> nn.Module:
         """Return the module that runs."""
 
     @property
-    def name(self) -> str:
-        """Return the name of the model in manifests."""
-
-    @property
-    def pooling(self) -> str:
-        """Return how the pieces of a word are combined: `max`, `mean`, `first` or `last`."""
-
-    @property
-    def padded(self) -> bool:
-        """Return whether inputs of different length may share a batch."""
-
-    @property
     def autocast(self) -> torch.dtype | None:
         """Return the dtype of the operations for which PyTorch considers it safe; None for that of the model."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return how documents are read, as plain JSON values for the manifest."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Return a fingerprint of the encoding and of the code that runs; see `txray.identity`."""
-
-    def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
-        """Return the encoded document, with the number of skipped words, and its inputs."""
-
-    def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
-        """Run the model over a batch; the hooks have the activations of a chunk when it is yielded."""
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the model over an input of this size, or a shorter one if it cannot read that much.
@@ -91,7 +66,7 @@ class ModelAdapter(Protocol):
         """Return the time steps by which a layer's output lags behind the input; None if unknown."""
 
 
-class RecurrentAdapter:
+class RecurrentAdapter(ModuleSource):
     """Adapter of the word-level recurrent language models and classifiers.
 
     A document is read as `<eos> w1 ... wn <eos>`; the two `<eos>` are never counted.
@@ -113,6 +88,7 @@ class RecurrentAdapter:
         self.autocast = autocast
         self.settings: dict[str, Any] = {"ends": "<eos>", **_recorded(autocast)}
         self.name = type(model).__name__
+        self.chunk_steps = None if isinstance(model, SentimentClassifier) else _CHUNK_STEPS
         self._model = model
         self._outputs = outputs
         self._lowered = [word.lower() for word in model.vocabulary.words]
@@ -135,7 +111,7 @@ class RecurrentAdapter:
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model over a batch and yield chunk by chunk."""
         ids, lengths = _padded(batch, 0, input_device(self._model))
-        steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _CHUNK_STEPS
+        steps = self.chunk_steps or ids.shape[1]
         state = None
         for start in range(0, ids.shape[1], steps):
             hidden, state = self._model.hidden_states(ids[:, start : start + steps], state)
@@ -193,8 +169,10 @@ class RecurrentAdapter:
         return None, None
 
 
-class TextModelAdapter:
+class TextModelAdapter(ModuleSource):
     """Adapter of a `TextModel`, with pieces of words and inputs of bounded length."""
+
+    chunk_steps = None
 
     def __init__(
         self, model: TextModel, *, autocast: torch.dtype | None, corpus: Corpus | None = None

@@ -10,8 +10,9 @@ from torch import Tensor
 from txray.capture.dry_run_inputs import min_input_length, padded_input, text_ids
 from txray.capture.hook_point import HookPoint
 from txray.capture.hooks import capturing, evaluating
-from txray.capture.model_adapter import ModelAdapter, TextModelAdapter
+from txray.capture.model_adapter import TextModelAdapter
 from txray.capture.routes import RoutedRows
+from txray.capture.source_for import Source
 from txray.errors import CaptureError, PaddingWarning, warn_user
 from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
@@ -36,7 +37,7 @@ Read = Callable[[Tensor, Tensor, Sequence[int]], Outputs]
 """(ids, mask, lengths) -> outputs."""
 
 
-def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> None:
+def settle_padding(adapter: Source, hook_points: Sequence[HookPoint]) -> None:
     """Restrict an adapter to batches of equal length if padding changes the collected layers.
 
     Updates `padded` and `settings` of the adapter. The same inputs are read alone and together with a longer one. They

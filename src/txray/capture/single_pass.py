@@ -10,23 +10,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.capture.checkpoint import FolderCheckpoints
+from txray.capture.checkpoint import FolderCheckpoints, Stateful
 from txray.capture.estimate import format_bytes, free_memory, require_memory
 from txray.capture.expected_power import ExpectedPower, TextSize, expected_power
 from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import RecurrentAdapter, adapter_for
+from txray.capture.model_adapter import RecurrentAdapter
+from txray.capture.output_cache import FREE_SHARE, MAX_BYTES, OutputCache
 from txray.capture.padding import settle_padding
-from txray.capture.recording import FREE_SHARE, MAX_BYTES, Recording
+from txray.capture.recorder import ActivationRecorder
 from txray.capture.request import CollectRequest
 from txray.capture.scales import Scales, ScaleTally, scale_table
+from txray.capture.source_for import source_for
+from txray.capture.stored_adapter import StoredAdapter
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, PowerWarning, warn_user
 from txray.identity import derived
 from txray.models.base_model import input_device
-from txray.models.fingerprint import model_fingerprint
 from txray.preferences import Preferences, Stage
 from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import tag_table
@@ -45,13 +47,13 @@ class SinglePass:
         if request.checkpoint is not None:
             settings = collection.settings(source)
             checkpoints = FolderCheckpoints(request.checkpoint, settings, request.checkpoint_seconds)
-        scales, recording = request.scales, None
+        scales, cache = request.scales, None
         if collection.needs_scales:
             tallies = collection.scale_tallies()
-            recording = collection.recording()
-            collection.measure_scales(source, tallies, checkpoints, record=recording)
+            cache = collection.output_cache()
+            collection.measure_scales(source, tallies, checkpoints, fill=cache)
             scales = Scales.measured(request.name, tallies)
-        return collection.stage(source, scales, checkpoints, max_words=request.max_words, replay=recording)
+        return collection.stage(source, scales, checkpoints, max_words=request.max_words, cached=cache)
 
 
 class Collection:
@@ -64,7 +66,7 @@ class Collection:
             TxrayError: as `txray.collect` does, except for errors of the text.
         """
         self.request = request
-        self._adapter = adapter_for(
+        self._adapter = source_for(
             request.model,
             outputs=OUTPUT in request.feature_types,
             autocast=request.autocast,
@@ -75,8 +77,7 @@ class Collection:
         for hook_point in self._hook_points:
             hook_point.require_supported(request.feature_types)
         self._standardized = [point for point in self._hook_points if point.selection.standardize == "zscore"]
-        self._fingerprint = model_fingerprint(self._adapter.module)
-        self._device = input_device(self._adapter.module).type
+        self._model = self._adapter.identify()
         self._needed = 0
         self._weakest: ExpectedPower | None = None
 
@@ -85,7 +86,7 @@ class Collection:
         request = self.request
         return {
             "name": request.name,
-            "model": self._fingerprint,
+            "model": self._model["fingerprint"],
             "reading code": self._reading_code(),
             "corpus": corpus.fingerprint,
             "layers": [[point.layer, *point.settings().values()] for point in self._hook_points],
@@ -95,6 +96,16 @@ class Collection:
             "exemplars": request.exemplars,
             "batch_positions": request.batch_positions,
             "scales": None if request.scales is None else request.scales.table.write_json(),
+            **(
+                {}
+                if request.save_activations is None
+                else {
+                    "save_activations": [
+                        str(request.save_activations.folder),
+                        request.save_activations.settings,
+                    ]
+                }
+            ),
         }
 
     def _reading_code(self) -> str:
@@ -141,28 +152,31 @@ class Collection:
         """Return an empty tally for each layer that needs scales."""
         return list(map(ScaleTally, self._standardized))
 
-    def recording(self) -> Recording | None:
-        """Return an empty recording for both passes over the documents; None if the second has to run the model.
+    def output_cache(self) -> OutputCache | None:
+        """Return an empty cache for both passes over the documents; None if the second pass has to read again.
 
-        That is the case if it reads more layers than the first, and on devices whose memory the model needs.
+        That is the case if it reads more layers than the first, on devices whose memory the model needs, and for stored
+        activations.
         """
-        if len(self._standardized) < len(self._hook_points) or self._device != "cpu":
+        if len(self._standardized) < len(self._hook_points) or isinstance(self._adapter, StoredAdapter):
             return None
-        return Recording(min(MAX_BYTES, free_memory() // FREE_SHARE))
+        if input_device(self._adapter.module).type != "cpu":
+            return None
+        return OutputCache(min(MAX_BYTES, free_memory() // FREE_SHARE))
 
     def measure_scales(
         self,
         corpus: Corpus,
         tallies: Sequence[ScaleTally],
         checkpoints: FolderCheckpoints | None = None,
-        record: Recording | None = None,
+        fill: OutputCache | None = None,
     ) -> None:
-        """Add the activations at all words of a corpus to `tallies`, and the outputs of layers to `record`."""
+        """Add the activations at all words of a corpus to `tallies`, and the outputs of layers to `fill`."""
         checkpoint = None if checkpoints is None else checkpoints.for_pass("scales", tallies)
         stream = DocumentStream(corpus, self._adapter, tagged=False)
         description = f"scales of {self.request.name}"
         positions = self.request.batch_positions
-        run(self._adapter, stream, tallies, positions, description, None, checkpoint, record=record)
+        run(self._adapter, stream, tallies, positions, description, None, checkpoint, fill=fill)
         if checkpoint is not None:
             checkpoint.complete()
 
@@ -173,7 +187,7 @@ class Collection:
         checkpoints: FolderCheckpoints | None = None,
         *,
         max_words: int | None = None,
-        replay: Recording | None = None,
+        cached: OutputCache | None = None,
     ) -> Stage:
         """Return the stage of a corpus.
 
@@ -182,7 +196,7 @@ class Collection:
             scales: scales of all layers that standardize; None if there are none.
             checkpoints: state to resume from.
             max_words: number of words, if known, for the progress bar.
-            replay: outputs of the layers that the first pass stored.
+            cached: outputs of the layers that the first pass stored.
         """
         request = self.request
         hook_points = self._hook_points if scales is None else scales.applied_to(self._hook_points)
@@ -190,16 +204,43 @@ class Collection:
             LayerTally(hook_point, request.feature_types, request.folds, request.exemplars)
             for hook_point in hook_points
         ]
-        stream = DocumentStream(corpus, self._adapter, tagged={"token", "pos"} <= set(request.feature_types))
+        recorder = self._recorder(corpus)
+        tagged = {"token", "pos"} <= set(request.feature_types)
+        stream = DocumentStream(corpus, self._adapter, tagged=tagged, recorder=recorder)
         description = f"collecting {request.name}"
         notes = [f"tallies up to {format_bytes(self._needed)}"] if self._needed else []
         notes += [] if self._weakest is None else [str(self._weakest)]
         if notes:
             description += f" ({'; '.join(notes)})"
-        checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", tallies)
+        stateful: list[Stateful] = [*tallies, *([] if recorder is None else [recorder])]
+        checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", stateful)
         positions = request.batch_positions
-        run(self._adapter, stream, tallies, positions, description, max_words, checkpoint, replay=replay)
-        return self._stage(corpus, tallies, stream)
+        run(
+            self._adapter,
+            stream,
+            tallies,
+            positions,
+            description,
+            max_words,
+            checkpoint,
+            recorder,
+            cached=cached,
+        )
+        stage = self._stage(corpus, tallies, stream)
+        if recorder is not None:
+            recorder.finish(stage.manifest["corpus"])
+        return stage
+
+    def _recorder(self, corpus: Corpus) -> ActivationRecorder | None:
+        """Return what saves the activations, if they are to be saved."""
+        options = self.request.save_activations
+        if options is None:
+            return None
+        settings = self.settings(corpus)
+        # The activations themselves do not depend on these.
+        for name in ("feature_types", "folds", "exemplars", "scales", "name"):
+            del settings[name]
+        return ActivationRecorder(options, settings, self._adapter, self._hook_points)
 
     def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], stream: DocumentStream) -> Stage:
         name = self.request.name
@@ -238,7 +279,7 @@ class Collection:
             **shard_of(corpus),
         }
         manifest = {
-            "model": {"type": self._adapter.name, "fingerprint": self._fingerprint},
+            "model": self._model,
             "reading": self._adapter.settings,
             **({"text": dict(sorted(stream.read_as.items()))} if stream.read_as else {}),
             "corpus": corpus_entry,

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from txray.capture.compiled import require_observable, without_compiled_code
 from txray.capture.dry_runs import DryRuns
+from txray.capture.hook_point import THROUGH
 from txray.capture.hooks import (
     VERBS,
     Part,
@@ -24,7 +25,7 @@ from txray.capture.hooks import (
     with_first_tensor,
 )
 from txray.capture.layer import Layer
-from txray.capture.layers import THROUGH, hook_points_for
+from txray.capture.layers import hook_points_for
 from txray.capture.layout import Layout
 from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection

@@ -15,10 +15,10 @@ from txray.capture.forward_chunk import ForwardChunk
 from txray.capture.hook_point import LayerOutput
 
 MAX_BYTES = 1 << 30
-"""Largest recording: 100,000 words of seven layers of 384 neurons."""
+"""Largest cache: 100,000 words of seven layers of 384 neurons."""
 
 FREE_SHARE = 4
-"""A recording takes at most one of so many parts of the free memory."""
+"""A cache takes at most one of so many parts of the free memory."""
 
 _NAME_BYTES = 64
 
@@ -26,13 +26,13 @@ ForwardPass = tuple[ForwardChunk, Sequence[LayerOutput]]
 """The words of a forward pass, and the output of each layer."""
 
 
-class Recording:
+class OutputCache:
     """Outputs of layers by the number of their batch, up to a size in bytes; later batches are not stored.
 
-    A recorded batch is replayed once, and gives the same activations to the last bit.
+    A batch is taken once, and gives the same activations to the last bit.
 
-    >>> recording = Recording(max_bytes=0)
-    >>> recording.replay(1, []) is None
+    >>> cache = OutputCache(max_bytes=0)
+    >>> cache.take(1, []) is None
     True
     """
 
@@ -42,7 +42,7 @@ class Recording:
         self._full = False
         self._batches: dict[int, list[ForwardPass]] = {}
 
-    def record(self, number: int, passes: Iterable[ForwardPass]) -> Iterator[ForwardPass]:
+    def store(self, number: int, passes: Iterable[ForwardPass]) -> Iterator[ForwardPass]:
         """Yield the forward passes of a batch unchanged, and store them if all of them fit."""
         stored: list[ForwardPass] = []
         for chunk, outputs in passes:
@@ -57,7 +57,7 @@ class Recording:
         if not self._full:
             self._batches[number] = stored
 
-    def replay(self, number: int, batch: list[ModelInput]) -> list[ForwardPass] | None:
+    def take(self, number: int, batch: list[ModelInput]) -> list[ForwardPass] | None:
         """Return the forward passes of a batch, and forget them; None if they were not stored."""
         stored = self._batches.pop(number, None)
         return (

@@ -17,7 +17,7 @@ from tests.unit.capture.test_experts import WORDS, collected, mixture
 from txray.capture import Layer, collect
 from txray.capture.forward_chunk import ForwardChunk
 from txray.capture.hook_point import LayerOutput
-from txray.capture.recording import ForwardPass, Recording
+from txray.capture.output_cache import ForwardPass, OutputCache
 from txray.capture.routes import RoutedRows
 from txray.models import TextModel
 
@@ -112,7 +112,7 @@ def test_a_layer_without_standard_scores_needs_the_model_twice(tmp_path: Path) -
     assert len(runs) > once
 
 
-def test_given_scales_need_no_recording(tmp_path: Path) -> None:
+def test_given_scales_need_no_cache(tmp_path: Path) -> None:
     model = transformer(max_length=30)
     runs = counted_runs(model.module)
     first = gathered(model, layers=LAYERS, selection="max-1/zscore")
@@ -129,26 +129,26 @@ def one_pass(*outputs: LayerOutput) -> ForwardPass:
     return ForwardChunk([], index * 0, index, index, index, np.array([2]), steps=2), outputs
 
 
-def test_a_recording_copies_what_it_stores_and_no_more() -> None:
+def test_a_cache_copies_what_it_stores_and_no_more() -> None:
     buffer = torch.ones(1, 1_000, 8)
     rows = RoutedRows(buffer[0, :2], torch.arange(2), total=2)
-    recording = Recording()
-    assert list(recording.record(1, [one_pass(buffer[:, :2], rows)])) != []
+    cache = OutputCache()
+    assert list(cache.store(1, [one_pass(buffer[:, :2], rows)])) != []
     buffer.zero_()
-    ((chunk, (output, expert)),) = recording.replay(1, []) or []
+    ((chunk, (output, expert)),) = cache.take(1, []) or []
     assert isinstance(output, torch.Tensor)
     assert isinstance(expert, RoutedRows)
     for tensor in (output, expert.values):
         assert (tensor == 1).all()
         assert tensor.untyped_storage().nbytes() == 2 * 8 * 4
     assert chunk.word.tolist() == [0, 1]
-    assert recording.replay(1, []) is None, "a batch is replayed once"
+    assert cache.take(1, []) is None, "a batch is taken once"
 
 
-def test_a_recording_stores_whole_batches_up_to_its_size() -> None:
+def test_a_cache_stores_whole_batches_up_to_its_size() -> None:
     output = torch.ones(1, 2, 1_000)
-    recording = Recording(max_bytes=2 * output.nbytes + 1_000)
+    cache = OutputCache(max_bytes=2 * output.nbytes + 1_000)
     for number, n_passes in ((1, 1), (2, 2), (3, 1)):
         passes = [one_pass(output)] * n_passes
-        assert len(list(recording.record(number, passes))) == n_passes
-    assert [recording.replay(number, []) is not None for number in (1, 2, 3)] == [True, False, False]
+        assert len(list(cache.store(number, passes))) == n_passes
+    assert [cache.take(number, []) is not None for number in (1, 2, 3)] == [True, False, False]
