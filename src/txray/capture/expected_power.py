@@ -104,8 +104,10 @@ def expected_wins(hook_point: HookPoint, selection: Selection, size: TextSize) -
     Standard scores are taken as normally distributed; those of trained models have somewhat longer tails. Under `max-k`
     it is the mean: a few neurons win often, and the median is lower.
     """
-    if hook_point.tap.route is not None:
+    if hook_point.tap.route is not None:  # it is unknown how many words an expert sees
         return None
+    if hook_point.through is not None and selection.k is not None:
+        return None  # latents are active at so few words that standard scores are no remedy
     if selection.k is not None:
         return min(selection.k, hook_point.n_neurons) * size.words / hook_point.n_neurons
     if selection.rule == "max-position":

@@ -127,12 +127,12 @@ class Collection:
     def estimate_power(self, corpus: Corpus) -> None:
         """Estimate the changes that this collection would show; see `txray.capture.expected_power`.
 
-        Recurrent models are left out: they read faster than their texts can be counted.
+        Recurrent models are left out, because they read faster than their texts can be counted, and stored activations.
 
         Warns:
             PowerWarning: a layer of another model would hardly show any.
         """
-        if isinstance(self._adapter, RecurrentAdapter):
+        if isinstance(self._adapter, RecurrentAdapter | StoredAdapter):
             return
         folds = self.request.folds
         estimates = list(expected_power(self._hook_points, TextSize.of(corpus), folds))
