@@ -120,7 +120,9 @@ def test_the_way_to_a_report_of_ones_own_model_is_short() -> None:
     assert len(code.splitlines()) <= 9  # and one to install it
 
 
-@pytest.mark.parametrize("page", ["stages.md", "models.md", "latents.md", "activations.md", "dashboard.md"])
+@pytest.mark.parametrize(
+    "page", ["stages.md", "models.md", "latents.md", "activations.md", "output_side.md", "dashboard.md"]
+)
 def test_pages_that_go_on_after_the_quickstart_run(after_quickstart: Path, page: str) -> None:
     assert run(page, after_quickstart)
 

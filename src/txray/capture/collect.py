@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from txray.activations.writer import SaveActivations
 from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
+from txray.capture.output_tokens import computed_output_tokens
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.scales import Scales
 from txray.capture.selection import Selection
@@ -38,6 +40,7 @@ def collect(
     checkpoint_seconds: float = 60.0,
     memory: int | None = None,
     autocast: Autocast | None = None,
+    output_tokens: int = 0,
     engine: Engine | None = None,
     save_activations: SaveActivations | Path | str | None = None,
 ) -> Stage:
@@ -62,8 +65,9 @@ def collect(
             `Layer` objects, which also specify layout, lag and selection. `act:call=0` is the first call of a layer
             that runs several times, `down_proj:input` the input of a layer. The layout of an output (documents, time,
             neurons) is determined by dry runs.
-        feature_types: one or several of `token`, `output` (what the model predicts), `label`, `subword` (pieces of
-            words, if the model reads pieces), and the names of annotations such as `pos`.
+        feature_types: one or several of `token`, `output` (what the model predicts after the word: the most likely next
+            word or piece, or the class of the document), `label`, `subword` (pieces of words, if the model reads
+            pieces), and the names of annotations such as `pos`.
         selection: which activations count.
         max_words: maximum number of words to read; all by default.
         folds: number of disjoint groups of documents, used by the tests of changes.
@@ -80,6 +84,8 @@ def collect(
             fit.
         autocast: `bfloat16` or `float16`: dtype for the operations for which PyTorch considers it safe; faster on
             devices made for it, and less exact. The model's own dtype by default.
+        output_tokens: number of tokens that each neuron promotes and suppresses most, to be stored in the stage; see
+            `txray.output_tokens`. None by default.
         save_activations: folder that the activations of the layers are saved to, at every piece of every word that the
             model reads, before any selection; or `SaveActivations` with more options. With `checkpoint`, an
             interrupted call resumes there, too. `txray.read_activations(folder)` takes the place of the model later,
@@ -114,8 +120,9 @@ def collect(
         Rethmeier et al. 2020, section 2.1.
     """
     scales = None if scales is None else as_stage(scales)
+    opened = as_source(model)
     request = CollectRequest(
-        model=as_source(model),
+        model=opened,
         corpus=corpus,
         layers=tuple(as_layers(layers)),
         feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),
@@ -134,7 +141,12 @@ def collect(
         if save_activations is None or isinstance(save_activations, SaveActivations)
         else SaveActivations(save_activations),
     )
+    # Before the text is read, because it may be refused.
+    tokens = computed_output_tokens(opened, request.layers, output_tokens) if output_tokens else None
     stage = (engine or SinglePass()).collect(request)
+    if tokens is not None:
+        entry = {"output_tokens": tokens.settings}
+        stage = replace(stage, output_tokens=tokens.table, manifest={**stage.manifest, **entry})
     manifest = stage.manifest
     wins = wins_of(stage.collected, manifest["layers"])
     for warning in stage_warnings(wins, manifest["layers"], manifest["corpus"], manifest["words"]):

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from txray.capture.features import OUTPUT, SUBWORD, features_of
+from txray.capture.features import SUBWORD, features_of
 from txray.capture.hook_point import HookPoint
 from txray.capture.source import ActivationSource
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.preferences.dense_stats import CELL_BYTES
+from txray.preferences.output_tokens import OUTPUT
 from txray.preferences.preferences import ROW_BYTES
 from txray.preferences.sparse_stats import SORTING_BYTES
 from txray.progress import progress

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from txray.capture.activations import WordGroups, pooled, pooled_at
 from txray.capture.encoding import Indices
-from txray.capture.features import OUTPUT, SUBWORD
+from txray.capture.features import SUBWORD
 from txray.capture.forward_chunk import ForwardChunk
 from txray.capture.hooks import Tap
 from txray.capture.layout import Layout
@@ -23,6 +23,7 @@ from txray.capture.selection import Selection
 from txray.capture.source import Outputs
 from txray.capture.through import Through
 from txray.errors import CaptureError, ShapeError, UsageError
+from txray.preferences.output_tokens import OUTPUT
 
 _UNITS = 1 << 23
 """Outputs of a module through which a layer is read that are computed at a time: 512 words of 16,384 latents."""

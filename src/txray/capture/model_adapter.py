@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
 from txray.capture.encoding import EncodedDocument, Indices, ModelInput, inputs
 from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.predictions import predictor_for
 from txray.capture.source import ActivationSource, ModuleSource
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
@@ -175,12 +176,18 @@ class TextModelAdapter(ModuleSource):
     chunk_steps = None
 
     def __init__(
-        self, model: TextModel, *, autocast: torch.dtype | None, corpus: Corpus | None = None
+        self,
+        model: TextModel,
+        *,
+        outputs: bool = False,
+        autocast: torch.dtype | None,
+        corpus: Corpus | None = None,
     ) -> None:
         """Adapt `model`.
 
         Args:
             model: any text model.
+            outputs: whether to compute what it predicts.
             autocast: dtype of its operations.
             corpus: provides the words of dry runs; common words by default.
         """
@@ -190,7 +197,7 @@ class TextModelAdapter(ModuleSource):
         self.name = model.name or type(self.module).__name__
         self.pooling = model.pooling
         self.padded = model.supports_padding
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "pooling": model.pooling,
             "limit": model.max_length,
             "overlap": model.overlap,
@@ -199,6 +206,9 @@ class TextModelAdapter(ModuleSource):
             "batches": "padded" if self.padded else "equal lengths",
             **_recorded(autocast),
         }
+        self.predictor = predictor_for(model) if outputs else None
+        if self.predictor is not None:
+            self.settings["output"] = self.predictor.settings
         self._corpus = corpus
         self._lags = [(layer_pattern(pattern), lag) for pattern, lag in model.lags.items()]
 
@@ -206,7 +216,7 @@ class TextModelAdapter(ModuleSource):
     def fingerprint(self) -> str:
         """Return a fingerprint of the options of the text model and of the code that the module runs."""
         options = {option.name: getattr(self.model, option.name) for option in fields(self.model)}
-        for name in ("module", "name", "task", "classes"):
+        for name in ("module", "name", "task", "classes", "output_name", "language_model"):
             del options[name]
         if self.model.encodes == "words":
             del options["encodes"]
@@ -222,19 +232,28 @@ class TextModelAdapter(ModuleSource):
         mask = torch.from_numpy(np.arange(ids.shape[1]) < lengths[:, None]).to(ids.device)
         names = list(dict.fromkeys(model_input.encoded.document.id for model_input in batch))
         shown = f"{', '.join(repr(name[:40]) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
-        self.run(ids, mask, f"documents {shown}")
+        output = self.run(ids, mask, f"documents {shown}")
         pieces = np.array([len(model_input.steps) for model_input in batch])
         before = np.cumsum(pieces) - pieces
+        row = np.repeat(np.arange(len(batch)), [len(model_input.words) for model_input in batch])
+        starts = np.concatenate(
+            [model_input.starts + int(offset) for model_input, offset in zip(batch, before, strict=True)]
+        )
+        step = np.concatenate([model_input.steps for model_input in batch])
+        outputs = None
+        if self.predictor is not None:
+            # The last piece of a word predicts what follows the word.
+            outputs = self.predictor.names(output, row, step[np.append(starts, len(step))[1:] - 1])
+        del output  # its logits may be larger than everything else
         yield ForwardChunk(
             batch=batch,
-            row=np.repeat(np.arange(len(batch)), [len(model_input.words) for model_input in batch]),
+            row=row,
             word=np.concatenate([model_input.words for model_input in batch]),
-            starts=np.concatenate(
-                [model_input.starts + int(offset) for model_input, offset in zip(batch, before, strict=True)]
-            ),
-            step=np.concatenate([model_input.steps for model_input in batch]),
+            starts=starts,
+            step=step,
             lengths=lengths,
             steps=ids.shape[1],
+            outputs=outputs,
         )
 
     def dry_run(self, documents: int, steps: int) -> int:
@@ -260,14 +279,14 @@ class TextModelAdapter(ModuleSource):
     def _dry_text(self) -> Indices:
         return text_ids(self.model, sample_words(self._corpus))
 
-    def run(self, ids: Tensor, mask: Tensor, what: str) -> None:
-        """Run the model on ids and a mask, described by `what` in errors.
+    def run(self, ids: Tensor, mask: Tensor, what: str) -> object:
+        """Run the model on ids and a mask, described by `what` in errors, and return its output.
 
         Raises:
             CaptureError: the model fails.
         """
         try:
-            self.model.forward(self.module, ids, mask)
+            return self.model.forward(self.module, ids, mask)
         except TxrayError:
             raise
         except Exception as error:
@@ -298,7 +317,7 @@ def adapter_for(
 
     Raises:
         UnknownNameError: unknown dtype.
-        UsageError: txray does not know how this type of model reads documents, or what its outputs are.
+        UsageError: txray does not know how this type of model reads documents, or what it predicts.
     """
     if autocast is not None and autocast not in _AUTOCAST:
         raise UnknownNameError.of("autocast", autocast, list(_AUTOCAST))
@@ -309,11 +328,7 @@ def adapter_for(
     if isinstance(model, RecurrentModel):
         return RecurrentAdapter(model, outputs=outputs, autocast=dtype)
     if isinstance(model, TextModel):
-        if outputs:
-            raise UsageError(
-                "feature type 'output': only the outputs of txray's own models are known; omit it"
-            )
-        return TextModelAdapter(model, autocast=dtype, corpus=corpus)
+        return TextModelAdapter(model, outputs=outputs, autocast=dtype, corpus=corpus)
     remedy = "load it with txray.load_model, or wrap it in a txray.TextModel"
     if is_a(model, "transformers.PreTrainedModel"):
         remedy = "pass its tokenizer: txray.models.from_transformers(model, tokenizer)"

@@ -51,11 +51,14 @@ def settle_padding(adapter: Source, hook_points: Sequence[HookPoint]) -> None:
 
     def read(ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> Outputs:
         with capturing(adapter.module, [hook_point.tap for hook_point in hook_points]) as captured:
-            adapter.run(ids, mask, "an input of a few words")
-            return {
+            output = adapter.run(ids, mask, "an input of a few words")
+            outputs = {
                 hook_point.layer: _rows(hook_point, hook_point.take(captured), ids, lengths)
                 for hook_point in hook_points
             }
+        if adapter.predictor is None:
+            return outputs
+        return outputs | {"logits": _by_input(adapter.predictor.scores(output), lengths)}
 
     with evaluating(adapter.module, adapter.autocast):
         changed = _changed_by_padding(adapter.model, read, adapter.autocast)
@@ -84,8 +87,7 @@ def scores_ignore_padding(model: TextModel) -> bool:
         logits = getattr(output, "logits", output)
         if not isinstance(logits, Tensor) or logits.dim() not in (2, 3):
             raise CaptureError("no logits")
-        by_input = logits if logits.dim() == 3 else logits[:, None]
-        return {"logits": [row[:length] for row, length in zip(by_input, lengths, strict=True)]}
+        return {"logits": _by_input(logits, lengths)}
 
     with evaluating(model.module):
         changed = _changed_by_padding(model, read)
@@ -100,6 +102,12 @@ def _warn(name: str, changed: str) -> None:
         "omit reads_padding",
         PaddingWarning,
     )
+
+
+def _by_input(scores: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """Return the scores of each input, at the positions in use if it has several."""
+    by_position = scores if scores.dim() == 3 else scores[:, None]
+    return [row[:length] for row, length in zip(by_position, lengths, strict=True)]
 
 
 def _rows(

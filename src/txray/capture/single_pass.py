@@ -13,7 +13,6 @@ import polars as pl
 from txray.capture.checkpoint import FolderCheckpoints, Stateful
 from txray.capture.estimate import format_bytes, free_memory, require_memory
 from txray.capture.expected_power import ExpectedPower, TextSize, expected_power
-from txray.capture.features import OUTPUT
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
@@ -30,6 +29,7 @@ from txray.errors import CaptureError, PowerWarning, warn_user
 from txray.identity import derived
 from txray.models.base_model import input_device
 from txray.preferences import Preferences, Stage
+from txray.preferences.output_tokens import OUTPUT
 from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import tag_table
 

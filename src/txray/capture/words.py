@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.capture.encoding import EncodedDocument, Indices
-from txray.capture.features import OUTPUT, features_of
+from txray.capture.features import features_of
 from txray.capture.forward_chunk import ForwardChunk
 from txray.errors import CaptureError
 from txray.preferences import Occurrence
 from txray.preferences.exemplars import CONTEXT
+from txray.preferences.output_tokens import OUTPUT
 
 _LONGEST = 200
 """Maximum number of characters of a word in an exemplar."""

@@ -44,6 +44,12 @@ def collect(
         Literal["bfloat16", "float16"] | None,
         typer.Option("--autocast", help="Reduced precision: faster on some devices, less exact."),
     ] = None,
+    output_tokens: Annotated[
+        int,
+        typer.Option(
+            help="Number of tokens that each neuron of a language model promotes and suppresses most, to be stored."
+        ),
+    ] = 0,
     save_activations: Annotated[
         Path | None,
         typer.Option(
@@ -115,6 +121,7 @@ def collect(
         checkpoint_seconds=checkpoint,
         memory=max_bytes,
         autocast=autocast,
+        output_tokens=output_tokens,
         engine=engine,
         save_activations=save,
     )

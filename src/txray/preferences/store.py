@@ -7,6 +7,7 @@
     tags.parquet                token, pos, count: which tags each token carried
     scales.parquet              layer, neuron, mean, deviation: what activations were standardized with
     documents.parquet           kind, hash, words: which texts and groups were read
+    output_tokens.parquet       the tokens that each neuron promotes and suppresses, if they were asked for
 
 A folder is complete or absent: it is written to a temporary sibling, synced and renamed.
 """
@@ -28,6 +29,7 @@ from txray.preferences.documents import DOCUMENT_SCHEMA
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.grouped_stats import STATISTICS
 from txray.preferences.manifest import CHECKPOINT, FORMAT, MANIFEST
+from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA, OUTPUT_TOKENS
 from txray.preferences.preferences import Preferences
 from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.tags import TAG_SCHEMA
@@ -73,6 +75,8 @@ def write_tables(stage: Stage, folder: Path) -> None:
     stage.tags.select(*TAG_SCHEMA).write_parquet(folder / "tags.parquet")
     stage.scales.select(*SCALE_SCHEMA).write_parquet(folder / "scales.parquet")
     stage.documents.select(*DOCUMENT_SCHEMA).write_parquet(folder / DOCUMENTS)
+    if len(stage.output_tokens):
+        stage.output_tokens.select(*OUTPUT_TOKEN_SCHEMA).write_parquet(folder / OUTPUT_TOKENS)
     _write_manifest(stage, folder)
 
 
