@@ -20,6 +20,7 @@ from txray.capture.model_adapter import adapter_for
 from txray.corpus import Corpus, Document
 from txray.errors import PowerWarning
 from txray.models import TextModel
+from txray.progress import progress
 
 LINEAR = "encoder.layers.0.linear1"
 NEURONS = 300
@@ -145,3 +146,22 @@ def test_the_recommended_threshold_rises_with_the_text() -> None:
     chosen = [str(recommended(words)) for words in (10, 2_000, 7_000, 30_000, 100_000, 10**6)]
     thresholds = ["1", "1", "1.5", "2", "2.5", "3"]
     assert chosen == [f"threshold={threshold}/zscore" for threshold in thresholds]
+
+
+@pytest.mark.filterwarnings("ignore::txray.errors.PowerWarning")
+def test_the_progress_bar_says_how_many_words_a_neuron_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptions = []
+
+    def recorded(description: str, total: int | None = None) -> Any:
+        descriptions.append(description)
+        return progress(description, total)
+
+    monkeypatch.setattr("txray.capture.loop.progress", recorded)
+    for selection in ("max-50", "max-1", "threshold=1/zscore", "all"):
+        collect(wide_model(), text(2_000), layers="neurons", selection=selection, name="s")
+    shown = [description for description in descriptions if description.startswith("collecting")]
+    assert "333 words per neuron show changes from 0.22" in shown[0]
+    assert "7 words per neuron show no change" in shown[1]
+    assert "tallies up to" in shown[2]
+    assert "317 words per neuron" in shown[2]
+    assert "words per neuron" not in shown[3]
