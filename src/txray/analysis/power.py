@@ -15,8 +15,8 @@ def detectable_distance(wins: float, folds: int) -> float | None:
     """Return the corrected Hellinger distance at which half of the neurons are significant at 5% FDR.
 
     The distance shrinks with the root of the wins. It is an estimate for planning: simulated neurons respond to 10 to
-    200 words, all change by the same distance, both stages read the same documents, and the weight is `mean`. Fewer
-    changed neurons or longer-tailed words need more wins.
+    200 words, all change by the same distance, both stages read the same documents, and the weight is `mean`. Real
+    layers needed up to twice the distance (docs/concepts.md).
 
     >>> round(detectable_distance(100, folds=16), 2)
     0.4
