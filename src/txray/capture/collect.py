@@ -9,7 +9,7 @@ from pathlib import Path
 from txray.activations.writer import SaveActivations
 from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
-from txray.capture.output_tokens import computed_output_tokens
+from txray.capture.output.output_tokens import computed_output_tokens
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.scales import Scales
 from txray.capture.selection import Selection

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.activations import WordGroups, pooled, pooled_at
-from txray.capture.encoding import Indices
-from txray.capture.features import SUBWORD
-from txray.capture.forward_chunk import ForwardChunk
-from txray.capture.hooks import Tap
-from txray.capture.layout import Layout
-from txray.capture.routes import RoutedRows
+from txray.capture.forward.hooks import Tap
+from txray.capture.forward.layout import Layout
+from txray.capture.forward.routes import RoutedRows
+from txray.capture.forward.through import Through
 from txray.capture.selection import Selection
 from txray.capture.source import Outputs
-from txray.capture.through import Through
+from txray.capture.text.encoding import Indices
+from txray.capture.text.features import SUBWORD
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.errors import CaptureError, ShapeError, UsageError
 from txray.preferences.output_tokens import OUTPUT
 

@@ -9,12 +9,12 @@ from typing import Protocol
 from torch import Tensor
 
 from txray.capture.checkpoint import PassCheckpoint
-from txray.capture.encoding import EncodedDocument, ModelInput
-from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.output_cache import ForwardPass, OutputCache
-from txray.capture.routes import RoutedRows
 from txray.capture.source import ActivationSource
+from txray.capture.text.encoding import EncodedDocument, ModelInput
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.corpus.corpus import Corpus, document_digest
 from txray.corpus.document import words_key
 from txray.models.vocabulary import UNKNOWN

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from txray.capture.encoding import ModelInput
-from txray.capture.forward_chunk import ForwardChunk
 from txray.capture.hook_point import LayerOutput
+from txray.capture.text.encoding import ModelInput
+from txray.capture.text.forward_chunk import ForwardChunk
 
 MAX_BYTES = 1 << 30
 """Largest cache: 100,000 words of seven layers of 384 neurons."""

@@ -13,17 +13,17 @@ import polars as pl
 from txray.capture.checkpoint import FolderCheckpoints, Stateful
 from txray.capture.estimate import format_bytes, free_memory, require_memory
 from txray.capture.expected_power import ExpectedPower, TextSize, expected_power
+from txray.capture.forward.padding import settle_padding
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
 from txray.capture.model_adapter import RecurrentAdapter
 from txray.capture.output_cache import FREE_SHARE, MAX_BYTES, OutputCache
-from txray.capture.padding import settle_padding
-from txray.capture.recorder import ActivationRecorder
 from txray.capture.request import CollectRequest
 from txray.capture.scales import Scales, ScaleTally, scale_table
 from txray.capture.source_for import source_for
-from txray.capture.stored_adapter import StoredAdapter
+from txray.capture.stored.adapter import StoredAdapter
+from txray.capture.stored.recorder import ActivationRecorder
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, PowerWarning, warn_user
 from txray.identity import derived

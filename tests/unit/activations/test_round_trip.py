@@ -272,7 +272,7 @@ def stopping_after(n: int, whole: Corpus, *, passes: int = 0) -> Corpus:
 def test_an_interrupted_collection_leaves_neither_holes_nor_duplicates(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.capture.batching._POOL_BATCHES", 2)
+    monkeypatch.setattr("txray.capture.text.batching._POOL_BATCHES", 2)
     build, layers, feature_types = MODELS[name]
     corpus = corpus_of(documents(60))
     settings: dict[str, Any] = {"name": "s", "layers": layers, "feature_types": feature_types}
@@ -306,7 +306,7 @@ def test_an_interrupted_collection_leaves_neither_holes_nor_duplicates(
 def test_a_lost_file_is_noticed_before_the_collection_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("txray.capture.batching._POOL_BATCHES", 2)
+    monkeypatch.setattr("txray.capture.text.batching._POOL_BATCHES", 2)
     corpus = corpus_of(documents(60))
     save = SaveActivations(tmp_path / "acts", shard_bytes=9_000)
     settings: dict[str, Any] = {"name": "s", "batch_positions": 100, "checkpoint_seconds": 0}

@@ -36,7 +36,7 @@ class StopError(Exception):
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pools, so that batches are made while documents are still read, and rows that are sorted in early."""
-    monkeypatch.setattr("txray.capture.batching._POOL_BATCHES", 2)
+    monkeypatch.setattr("txray.capture.text.batching._POOL_BATCHES", 2)
     monkeypatch.setattr("txray.preferences.tally._PENDING_ROWS", 50)
 
 

@@ -15,10 +15,10 @@ from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_checkpoint import assert_same_files
 from tests.unit.capture.test_experts import WORDS, collected, mixture
 from txray.capture import Layer, collect
-from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.hook_point import LayerOutput
 from txray.capture.output_cache import ForwardPass, OutputCache
-from txray.capture.routes import RoutedRows
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.models import TextModel
 
 LAYERS = ["encoder.layers.0.linear1", "embedding"]
