@@ -24,7 +24,7 @@ import transformers
 from benchmarks.conformity.architectures import architectures
 from benchmarks.conformity.text import tokenizer
 from txray.capture import layer_roles
-from txray.capture.output_tokens import computed_output_tokens
+from txray.capture.output.output_tokens import computed_output_tokens
 from txray.errors import TxrayError
 from txray.models import from_transformers
 

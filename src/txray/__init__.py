@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from txray.capture import Selection as Selection
     from txray.capture.collect import collect as collect
     from txray.capture.layer_similarity import layer_similarity as layer_similarity
-    from txray.capture.output_tokens import output_tokens as output_tokens
+    from txray.capture.output.output_tokens import output_tokens as output_tokens
     from txray.corpus import Corpus as Corpus
     from txray.corpus import Document as Document
     from txray.corpus import Tagger as Tagger

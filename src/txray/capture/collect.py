@@ -9,7 +9,7 @@ from pathlib import Path
 from txray.activations.writer import SaveActivations
 from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
-from txray.capture.output_tokens import computed_output_tokens
+from txray.capture.output.output_tokens import computed_output_tokens
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.scales import Scales
 from txray.capture.selection import Selection
@@ -113,6 +113,8 @@ def collect(
         RepeatedCallWarning: a layer runs several times in a forward pass, and no call was chosen.
         RandomPassWarning: a layer gives different activations for the same input.
         EmptyLayerWarning: no word of a layer was counted.
+        PowerWarning: `max-k` leaves the neurons of a layer so few words that hardly any change would be detected; the
+            message names the selections to take instead. Not for the recurrent models of txray.
 
     Source:
         Rethmeier et al. 2020, section 2.1.

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from txray.capture.features import SUBWORD, features_of
 from txray.capture.hook_point import HookPoint
 from txray.capture.source import ActivationSource
+from txray.capture.text.features import SUBWORD, features_of
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.preferences.dense_stats import CELL_BYTES

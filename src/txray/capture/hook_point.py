@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.activations import WordGroups, pooled, pooled_at
-from txray.capture.encoding import Indices
-from txray.capture.features import SUBWORD
-from txray.capture.forward_chunk import ForwardChunk
-from txray.capture.hooks import Tap
-from txray.capture.layout import Layout
-from txray.capture.routes import RoutedRows
+from txray.capture.forward.hooks import Tap
+from txray.capture.forward.layout import Layout
+from txray.capture.forward.routes import RoutedRows
+from txray.capture.forward.through import Through
 from txray.capture.selection import Selection
 from txray.capture.source import Outputs
-from txray.capture.through import Through
+from txray.capture.text.encoding import Indices
+from txray.capture.text.features import SUBWORD
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.errors import CaptureError, ShapeError, UsageError
 from txray.preferences.output_tokens import OUTPUT
 
@@ -33,6 +33,9 @@ THROUGH = ":through="
 
 _CONSTANT = 1e-6
 """Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
+
+LayerOutput = Tensor | RoutedRows
+"""What a hook point takes from a forward pass: a tensor, or the rows that an expert saw."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +114,11 @@ class HookPoint:
             self.layer if self.through is None else self.layer.removesuffix(f"{THROUGH}{self.through.name}")
         )
 
-    def take(self, captured: Outputs) -> Tensor | RoutedRows:
+    def take(self, captured: Outputs) -> LayerOutput:
         """Return the tensor of the latest forward pass, or the rows of an expert."""
         return captured.take(self.layer) if self.tap.route is None else captured.take_routed(self.layer)
 
-    def read(self, output: Tensor | RoutedRows, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
+    def read(self, output: LayerOutput, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
         """Yield the activations of the words of a chunk, in parts if they are read through a module.
 
         Raises:
@@ -178,7 +181,7 @@ class HookPoint:
             )
         return self._signed(self._real(rows.values))
 
-    def by_position(self, output: Tensor | RoutedRows, documents: int, steps: int) -> tuple[Tensor, int]:
+    def by_position(self, output: LayerOutput, documents: int, steps: int) -> tuple[Tensor, int]:
         """Return activations as `flat` does, those of an expert with zeros at the positions that it did not see."""
         if not isinstance(output, RoutedRows):
             return self.flat(output, documents, steps)

@@ -16,14 +16,14 @@ from txray.activations.stored import StoredActivations
 from txray.analysis.layers.cka import best_matches, cka, cka_debiased
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import SIMILARITY_SCHEMA, LayerSimilarity
-from txray.capture.encoding import Indices
 from txray.capture.estimate import format_bytes, free_memory
+from txray.capture.forward.padding import settle_padding
 from txray.capture.hook_point import HookPoint
 from txray.capture.layer import Layer, Layers, as_layers
 from txray.capture.layers import hook_points_for, require_layers, warn_of_reading
-from txray.capture.padding import settle_padding
 from txray.capture.selection import Selection
 from txray.capture.source_for import Source, source_for
+from txray.capture.text.encoding import Indices
 from txray.capture.word_activations import DocumentBlock, WordActivations, blocks, read_block
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError

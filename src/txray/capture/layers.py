@@ -8,26 +8,26 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from txray.activations.stored import StoredActivations
-from txray.capture.compiled import require_observable
-from txray.capture.dry_runs import DryRuns, Reading, fills_windows, runs_in_text_order
-from txray.capture.expert_layers import (
+from txray.capture.experts.as_modules import module_expert
+from txray.capture.experts.fused import Experts, experts_in
+from txray.capture.experts.layers import (
     hook_point_in_expert,
     hook_point_of_expert,
     require_readable_experts,
     single_layers,
 )
-from txray.capture.expert_modules import module_expert
-from txray.capture.fused_experts import Experts, experts_in
-from txray.capture.heads import n_heads
+from txray.capture.forward.compiled import require_observable
+from txray.capture.forward.dry_runs import DryRuns, Reading, fills_windows, runs_in_text_order
+from txray.capture.forward.heads import n_heads
+from txray.capture.forward.hooks import VERBS, Tap, layer_names, matching_layers, modules_by_name
+from txray.capture.forward.layout import Layout, layout_of
+from txray.capture.forward.through import Through, module_for
 from txray.capture.hook_point import THROUGH, HookPoint
-from txray.capture.hooks import VERBS, Tap, layer_names, matching_layers, modules_by_name
 from txray.capture.layer import Layer, Layers, as_layers
-from txray.capture.layout import Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter
 from txray.capture.selection import Selection
 from txray.capture.source_for import Source, source_for
-from txray.capture.stored_adapter import StoredAdapter
-from txray.capture.through import Through, module_for
+from txray.capture.stored.adapter import StoredAdapter
 from txray.errors import CaptureError, UnknownNameError, UsageError, warn_user
 from txray.layer_patterns import matching_names
 from txray.models.text_model import TextModel

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
 from txray.capture.checkpoint import PassCheckpoint
-from txray.capture.encoding import EncodedDocument, ModelInput
-from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.hook_point import ChunkActivations, HookPoint
-from txray.capture.routes import RoutedRows
+from txray.capture.output_cache import ForwardPass, OutputCache
 from txray.capture.source import ActivationSource
+from txray.capture.text.encoding import EncodedDocument, ModelInput
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.corpus.corpus import Corpus, document_digest
 from txray.corpus.document import words_key
 from txray.models.vocabulary import UNKNOWN
@@ -107,6 +108,9 @@ def run(
     max_words: int | None = None,
     checkpoint: PassCheckpoint | None = None,
     recorder: Recorder | None = None,
+    *,
+    fill: OutputCache | None = None,
+    cached: OutputCache | None = None,
 ) -> None:
     """Run the model over all documents, once.
 
@@ -122,6 +126,8 @@ def run(
         max_words: number of words, if known.
         checkpoint: state of the consumers to resume from: the batches that it covers are read again, but not run.
         recorder: stores the tensors of all consumers' layers.
+        fill: stores the outputs of the layers of this pass in memory.
+        cached: outputs that another pass over the same documents and layers stored, used instead of reading again.
     """
     with (
         adapter.reading([consumer.hook_point.tap for consumer in consumers]) as read,
@@ -130,8 +136,15 @@ def run(
         done = 0 if checkpoint is None else checkpoint.restore()
         for number, batch in enumerate(adapter.batches(stream.inputs(), batch_positions), 1):
             if number > done:
-                for chunk, outputs in read(batch):
-                    tensors = [consumer.hook_point.take(outputs) for consumer in consumers]
+                passes: Iterable[ForwardPass] | None = None if cached is None else cached.take(number, batch)
+                if passes is None:
+                    passes = (
+                        (chunk, [consumer.hook_point.take(outputs) for consumer in consumers])
+                        for chunk, outputs in read(batch)
+                    )
+                if fill is not None:
+                    passes = fill.store(number, passes)
+                for chunk, tensors in passes:
                     if len(chunk.row):
                         if recorder is not None:
                             recorder.update(chunk, tensors)

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
-from txray.capture.encoding import EncodedDocument, Indices, ModelInput, inputs
-from txray.capture.forward_chunk import ForwardChunk
-from txray.capture.predictions import predictor_for
+from txray.capture.forward.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
+from txray.capture.output.predictions import predictor_for
 from txray.capture.source import ActivationSource, ModuleSource
+from txray.capture.text.encoding import EncodedDocument, Indices, ModelInput, inputs
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from txray.capture.batching import batches
-from txray.capture.encoding import EncodedDocument, ModelInput
-from txray.capture.forward_chunk import ForwardChunk
-from txray.capture.hooks import Tap, capturing, evaluating
-from txray.capture.prefetch import prefetched
-from txray.capture.routes import RoutedRows
+from txray.capture.forward.hooks import Tap, capturing, evaluating
+from txray.capture.forward.routes import RoutedRows
+from txray.capture.text.batching import batches
+from txray.capture.text.encoding import EncodedDocument, ModelInput
+from txray.capture.text.forward_chunk import ForwardChunk
+from txray.capture.text.prefetch import prefetched
 from txray.corpus.document import Document
 from txray.models.base_model import input_device
 from txray.models.fingerprint import model_fingerprint

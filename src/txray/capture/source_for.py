@@ -6,7 +6,7 @@ from torch import nn
 
 from txray.activations.stored import StoredActivations
 from txray.capture.model_adapter import Autocast, ModelAdapter, adapter_for
-from txray.capture.stored_adapter import StoredAdapter
+from txray.capture.stored.adapter import StoredAdapter
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models.load import as_source

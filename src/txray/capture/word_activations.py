@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.capture.activations import as_numpy
-from txray.capture.encoding import Indices
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.loop import DocumentStream, run
 from txray.capture.source import ActivationSource
+from txray.capture.text.encoding import Indices
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError

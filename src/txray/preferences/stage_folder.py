@@ -24,7 +24,7 @@ from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA, OUTPUT_TOKENS, 
 from txray.preferences.preferences import ROW_BYTES, Preferences, require_neuron
 from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.stage_access import StageAccess
-from txray.preferences.store import DOCUMENTS, Vocabulary, checked, preferences_from, read_vocabulary
+from txray.preferences.store import DOCUMENTS, Vocabulary, complete_rows, preferences_from, read_vocabulary
 from txray.preferences.tags import TAG_SCHEMA
 
 CACHE_BYTES = 256 << 20
@@ -162,7 +162,9 @@ class StageFolder(StageAccess):
             equal: further columns and their value, such as `fold=3` or `neuron=13`.
         """
         file = self._row_file(feature_type)
-        return self._read(lambda: checked(file, pl.scan_parquet(file).filter(layer=layer, **equal).collect()))
+        return self._read(
+            lambda: complete_rows(file, pl.scan_parquet(file).filter(layer=layer, **equal).collect())
+        )
 
     @property
     def exemplars(self) -> pl.DataFrame:
@@ -209,7 +211,7 @@ class StageFolder(StageAccess):
         for feature_type in self.feature_types:
             file = self._row_file(feature_type)
             # One pass over the file for all layers.
-            table = checked(file, pl.read_parquet(file, n_rows=None if rows else 0))
+            table = complete_rows(file, pl.read_parquet(file, n_rows=None if rows else 0))
             vocabulary = self._read_vocabulary(feature_type)
             for layer in self.layers:
                 of_layer = table.filter(layer=layer)

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from txray import Stage, StoredActivations, collect, read_activations
 from txray.activations.tokens import joined
-from txray.capture.alignment import words_of_tokens
+from txray.capture.stored.alignment import words_of_tokens
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, UsageError
 

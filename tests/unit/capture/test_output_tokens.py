@@ -241,8 +241,8 @@ def test_the_table_does_not_depend_on_how_much_is_computed_at_a_time(
 ) -> None:
     model, layer = from_transformers(build("GPT2"), tokenizer()), "transformer.h.*.mlp.act"
     expected = output_tokens(model, layers=layer, k=6)
-    monkeypatch.setattr("txray.capture.output_tokens._UNITS", units)
-    monkeypatch.setattr("txray.capture.output_tokens._IDS", ids)
+    monkeypatch.setattr("txray.capture.output.output_tokens._UNITS", units)
+    monkeypatch.setattr("txray.capture.output.output_tokens._IDS", ids)
     table = output_tokens(model, layers=layer, k=6)
     assert table.drop("effect").equals(expected.drop("effect"))
     np.testing.assert_allclose(table["effect"], expected["effect"], rtol=1e-4, atol=1e-6)

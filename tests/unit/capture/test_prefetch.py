@@ -10,7 +10,7 @@ import torch
 from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_collect import same_preferences
 from txray.capture import collect
-from txray.capture.prefetch import prefetched
+from txray.capture.text.prefetch import prefetched
 
 
 def workers() -> list[threading.Thread]:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.activations.writer import ActivationWriter, Rows, SaveActivations
-from txray.capture.encoding import EncodedDocument, Indices, ModelInput
-from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.hook_point import HookPoint
-from txray.capture.routes import RoutedRows
 from txray.capture.source import ActivationSource
+from txray.capture.text.encoding import EncodedDocument, Indices, ModelInput
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.errors import UsageError
 
 

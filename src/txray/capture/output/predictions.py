@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from txray.capture.dry_run_inputs import min_input_length, padded_input, text_ids
-from txray.capture.encoding import Indices
-from txray.capture.hooks import evaluating, first_tensor
+from txray.capture.forward.dry_run_inputs import min_input_length, padded_input, text_ids
+from txray.capture.forward.hooks import evaluating, first_tensor
+from txray.capture.text.encoding import Indices
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import input_device, unwrapped
 from txray.models.fingerprint import model_fingerprint

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.activations.stored import StoredActivations, StoredInput, StoredLayer
-from txray.capture.alignment import words_of_tokens
-from txray.capture.batching import batches
-from txray.capture.encoding import SHARED_PIECE, EncodedDocument, Indices, ModelInput
-from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.forward.hooks import Tap
+from txray.capture.forward.layout import Layout
+from txray.capture.forward.routes import RoutedRows
+from txray.capture.forward.through import Through, module_for
 from txray.capture.hook_point import THROUGH, HookPoint
-from txray.capture.hooks import Tap
 from txray.capture.layer import Layer, Layers, as_layers
-from txray.capture.layout import Layout
-from txray.capture.routes import RoutedRows
 from txray.capture.selection import Selection
 from txray.capture.source import Outputs, Read
-from txray.capture.through import Through, module_for
+from txray.capture.stored.alignment import words_of_tokens
+from txray.capture.text.batching import batches
+from txray.capture.text.encoding import SHARED_PIECE, EncodedDocument, Indices, ModelInput
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.corpus.document import Document
 from txray.errors import CaptureError, UsageError
 from txray.identity import identity_of

@@ -9,9 +9,9 @@ from itertools import compress, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.capture.encoding import EncodedDocument, Indices
-from txray.capture.features import features_of
-from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.text.encoding import EncodedDocument, Indices
+from txray.capture.text.features import features_of
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.errors import CaptureError
 from txray.preferences import Occurrence
 from txray.preferences.exemplars import CONTEXT

@@ -9,7 +9,7 @@ import numpy as np
 
 from txray.activations.folding import folded
 from txray.activations.tokens import SPACE, SPECIAL, bytes_of, without_mark
-from txray.capture.encoding import Indices
+from txray.capture.text.encoding import Indices
 from txray.errors import CaptureError
 from txray.models.piece_alignment import NO_WORD, words_of_pieces
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from txray.activations import StoredActivations
 from txray.arguments import checked_call
-from txray.capture.dry_run_inputs import min_input_length, padded_input, text_ids
+from txray.capture.forward.dry_run_inputs import min_input_length, padded_input, text_ids
+from txray.capture.forward.hooks import evaluating, modules_by_name
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import evaluating, modules_by_name
 from txray.capture.layer import Layer, as_layers
 from txray.capture.layers import hook_points_for
-from txray.capture.linear_steps import FrozenNorm, Step
 from txray.capture.model_adapter import adapter_for
-from txray.capture.readout import Readout
+from txray.capture.output.linear_steps import FrozenNorm, Step
+from txray.capture.output.readout import Readout
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import input_device, unwrapped

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from txray.capture.dry_run_inputs import min_input_length, padded_input, text_ids
+from txray.capture.forward.dry_run_inputs import min_input_length, padded_input, text_ids
+from txray.capture.forward.hooks import capturing, evaluating
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import capturing, evaluating
 from txray.capture.model_adapter import TextModelAdapter
-from txray.capture.routes import RoutedRows
 from txray.capture.source_for import Source
 from txray.errors import CaptureError, PaddingWarning, warn_user
 from txray.models.base_model import input_device

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from txray.capture.compiled import is_observable
-from txray.capture.hooks import Side, Tap, first_tensor, modules_by_name, with_first_tensor
-from txray.capture.linear_steps import Scaling, Step, near, rounding_of, step_of
-from txray.capture.predictions import logits_of, same_order
+from txray.capture.forward.compiled import is_observable
+from txray.capture.forward.hooks import Side, Tap, first_tensor, modules_by_name, with_first_tensor
+from txray.capture.output.linear_steps import Scaling, Step, near, rounding_of, step_of
+from txray.capture.output.predictions import logits_of, same_order
 from txray.errors import CaptureError, UsageError
 from txray.models.base_model import is_adapted
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from txray.capture.encoding import EncodedDocument
+from txray.capture.text.encoding import EncodedDocument
 from txray.errors import CorpusError, UnknownNameError
 from txray.preferences.output_tokens import OUTPUT
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from txray.capture.hooks import first_tensor
+from txray.capture.forward.hooks import first_tensor
 from txray.models.base_model import is_adapted
 
 _ROUNDING = {torch.float16: 3e-2, torch.bfloat16: 1e-1}
