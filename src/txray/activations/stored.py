@@ -191,11 +191,11 @@ class StoredActivations:
         Raises:
             CaptureError: a document of the same id has other words.
         """
-        by_id, by_text, keys = self._numbers
-        number = by_id.get(document.id)
+        by_id, repeated, by_text, keys = self._numbers
+        key = text_key(document.words)
+        number = repeated.get((document.id, key), by_id.get(document.id))
         if number is not None and self.files.has_ids:
             return self.files.text(number)
-        key = text_key(document.words)
         # Numbers in place of ids say nothing about documents of another source.
         if number is not None and (keys[number] == key or document.cut_from is not None):
             text = self.files.text(number)
@@ -210,15 +210,17 @@ class StoredActivations:
         return None if exact and text.document.words != tuple(document.words) else text
 
     @cached_property
-    def _numbers(self) -> tuple[dict[str, int], dict[int, int], list[int]]:
+    def _numbers(self) -> tuple[dict[str, int], dict[tuple[str, int], int], dict[int, int], list[int]]:
         by_id: dict[str, int] = {}
+        repeated: dict[tuple[str, int], int] = {}
         by_text: dict[int, int] = {}
-        keys = []
+        keys: list[int] = []
         for number, (id_, key) in enumerate(self.files.identities()):
-            by_id.setdefault(id_, number)
+            if by_id.setdefault(id_, number) != number and keys[by_id[id_]] != key:
+                repeated.setdefault((id_, key), number)
             by_text.setdefault(key, number)
             keys.append(key)
-        return by_id, by_text, keys
+        return by_id, repeated, by_text, keys
 
     def __repr__(self) -> str:
         layers = ", ".join(f"{layer.name!r}: {layer.neurons}" for layer in list(self.layers.values())[:4])

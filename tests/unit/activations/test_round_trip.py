@@ -22,7 +22,7 @@ from tests.builders.hub_folders import folder_of
 from tests.builders.text_models import TextCnn, letter_pieces, seeded, transformer, word_ids
 from tests.builders.texts import corpus_of, documents, small_model
 from txray import Layer, SaveActivations, Stage, TextModel, collect, read_activations
-from txray.activations.writer import INDEX, UNFINISHED
+from txray.activations.writer import INDEX, UNFINISHED, ActivationWriter
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, OutputError, UsageError
 from txray.models import classifier
@@ -214,6 +214,13 @@ def test_words_may_be_lists(prefix: str, tmp_path: Path) -> None:
     assert stored["rnn", "token"].wins().tolist() == stage["rnn", "token"].wins().tolist()
 
 
+def test_documents_of_the_same_id_are_told_apart_by_their_text(tmp_path: Path) -> None:
+    corpus = corpus_of([Document("same", document.words) for document in documents(4)])
+    stage = collect(small_model(), corpus, name="s", save_activations=tmp_path / "acts")
+    again = collect(read_activations(tmp_path / "acts"), corpus, name="s")
+    assert files_of(again, tmp_path / "again") == files_of(stage, tmp_path / "once")
+
+
 def test_some_words_and_the_order_of_documents_may_differ(tmp_path: Path) -> None:
     texts, model = documents(30), small_model()
     collect(model, corpus_of(texts), name="s", save_activations=tmp_path / "acts")
@@ -399,3 +406,13 @@ def test_other_settings_other_folders_and_limits_are_refused_before_any_work(tmp
         collect(model, corpus, name="s", save_activations=tmp_path / "x", engine=ray)
     with pytest.raises(UsageError, match="stored activations"):
         collect(read_activations(done), corpus, name="s", engine=ray)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+def test_a_disk_that_is_full_at_the_end_is_named(tmp_path: Path) -> None:
+    writer = ActivationWriter(SaveActivations(tmp_path / "acts"), {})
+    writer._documents = Path("/dev/full").open("wb")  # noqa: SIM115
+    writer.add_document(Document("d", ("a",)), ["a"], {})
+    with pytest.raises(OutputError, match="/dev/full: cannot be written: No space left on device"):
+        writer.finish({}, {})
+    assert not (tmp_path / "acts" / INDEX).exists()
