@@ -232,8 +232,10 @@ class FolderFiles:
         return values.to(self._dtypes[layer])
 
     def digest(self) -> str:
-        """Return a hash of the layers and of all files, whose content is checked."""
-        digest = sha256(json.dumps([dict(layer.settings) for layer in self.layers.values()]).encode())
+        """Return a hash of how the activations are read and of all files, whose content is checked."""
+        reading = self.pooling, self.padded, self.chunk_steps, dict(self.settings)
+        layers = [dict(layer.settings) for layer in self.layers.values()]
+        digest = sha256(json.dumps([reading, layers]).encode())
         recorded = [(self._folder / DOCUMENTS, self._document_digest)]
         recorded += [(shard.file, shard.sha256) for shard in self._shards]
         for file, expected in recorded:

@@ -148,6 +148,11 @@ def _base(source: Source, adapter: Mapping[str, Any], base: str | Path | None) -
         "",
         offline or Path(given).is_dir(),
     )
+    if Path(given).is_dir() and model.file(CONFIG) is None:
+        raise SnapshotError(
+            f"{source.name}: its base model {given!r} holds no {CONFIG}; pass the folder of the base model as base "
+            "(--base)"
+        )
     is_path = given.startswith((".", "/", "~")) or given.count("/") > 1
     if (is_path and not Path(given).is_dir()) or model.file(CONFIG) is None:
         raise SnapshotError(

@@ -356,3 +356,14 @@ def test_what_needs_a_model_says_that_it_has_none(saved: Path) -> None:
         with pytest.raises((UsageError, SnapshotError, CaptureError), match=message):
             call()
     assert SENTENCES
+
+
+@pytest.mark.parametrize(("key", "value"), [("pooling", "mean"), ("padded", False), ("chunk_steps", 3)])
+def test_another_way_of_reading_is_another_fingerprint(
+    saved: Path, tmp_path: Path, key: str, value: Any
+) -> None:
+    folder = shutil.copytree(saved, tmp_path / "acts")
+    before = json.loads((folder / INDEX).read_text())[key]
+    assert before != value
+    edit_index(lambda index: index.update({key: value}))(folder)
+    assert read_activations(folder).fingerprint != read_activations(saved).fingerprint

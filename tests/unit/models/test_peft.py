@@ -168,6 +168,8 @@ def test_the_base_can_be_named(folders: Path, tmp_path: Path) -> None:
     assert any("lora_A" in name for name, _ in model.module.named_modules())
     with pytest.raises(SnapshotError, match=r"'/nowhere/bert' is not on this machine; pass base \(--base\)"):
         load_model(moved)
+    with pytest.raises(SnapshotError, match=r"holds no config\.json; pass the folder of the base model"):
+        load_model(moved, base=tmp_path)
 
 
 @pytest.mark.parametrize(
