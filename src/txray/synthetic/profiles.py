@@ -80,7 +80,7 @@ class WordBudget:
 
     def free_after(self, word: Ints) -> Floats:
         """Return the free shares of some words on the side after."""
-        return self._free[1, word]
+        return np.asarray(self._free[1, word])
 
     def reserve(self, before: Profile, after: Profile) -> None:
         """Reserve the occurrences that a neuron wins on both sides."""
