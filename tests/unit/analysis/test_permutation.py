@@ -18,6 +18,8 @@ from txray.analysis.significance.permutation import (
     q_values,
 )
 
+MEAN = divergence_statistic("mean")
+
 
 def every_assignment(paired: bool) -> np.ndarray:
     if paired:
@@ -28,9 +30,6 @@ def every_assignment(paired: bool) -> np.ndarray:
 
 
 @pytest.mark.parametrize("paired", [True, False])
-MEAN = divergence_statistic("mean")
-
-
 def test_folds_are_dealt_out_again(paired: bool) -> None:
     dealt = assignments(FOLDS, 3_000, paired, np.random.default_rng(0))
     assert dealt.shape == (2 * FOLDS, 3_000)
@@ -100,9 +99,7 @@ def test_a_small_p_value_that_may_be_luck_is_permuted_further(monkeypatch: pytes
     def done(fdr: float) -> int:
         draws = [FoldCounts.of(*pair(400)).subset(np.arange(12) == neuron)]
         random = np.random.default_rng(0)
-        found = Permutations(
-            draws, MEAN, paired=False, max_permutations=400, fdr=fdr, random=random
-        )
+        found = Permutations(draws, MEAN, paired=False, max_permutations=400, fdr=fdr, random=random)
         return int(found.n_done[neuron])
 
     assert done(p_value + 0.005) == 400

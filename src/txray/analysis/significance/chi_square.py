@@ -110,7 +110,7 @@ class _GivenOccurrences:
             )
         ]
         larger = np.maximum(*values)
-        return np.divide(larger, scale, out=np.zeros_like(larger), where=scale > 0)
+        return np.asarray(np.divide(larger, scale, out=np.zeros_like(larger), where=scale > 0))
 
     def _centred(
         self, selected: Floats, total: Floats, variance: Floats, share: Floats, spread: Floats

@@ -9,6 +9,26 @@ import scipy.sparse as sp
 
 from txray.analysis.significance.downsampling import downsample
 from txray.analysis.significance.fold_counts import FoldCounts
+from txray.arrays import Floats, Ints
+from txray.errors import UsageError
+
+
+def _require_occurrences(keys: Ints, number: Ints, cell: Ints, key: Ints, wins: Floats) -> None:
+    """Raise if a feature was selected more often than it occurred in a fold.
+
+    Args:
+        keys, number: (n_cells,) ascending key of each (feature, fold) of the texts, and how often the feature occurs.
+        cell, key, wins: (nnz,) position in `keys`, key, and number of selected activations of one neuron.
+
+    Raises:
+        UsageError: it was.
+    """
+    inside = np.minimum(cell, max(len(keys) - 1, 0))
+    if len(cell) and not (len(keys) and (keys[inside] == key).all() and (wins <= number[inside]).all()):
+        raise UsageError(
+            "significance: some features were selected more often than they occur in the text, so texts cannot be "
+            "matched; collect the stages again, or pass text_matched=False (--no-text-matched)"
+        )
 
 
 def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iterator[FoldCounts]:
@@ -38,7 +58,10 @@ def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iter
     more = np.flatnonzero((of_side > fewer[:, None])[feature, side])
     # The cell of `text` for every cell of `count`.
     pair = np.repeat(folds.feature, np.diff(folds.count.indptr))
-    cell = np.searchsorted(feature * text.shape[1] + text.indices, pair * text.shape[1] + folds.count.indices)
+    key = pair * text.shape[1] + folds.count.indices
+    keys = feature * text.shape[1] + text.indices
+    cell = np.searchsorted(keys, key)
+    _require_occurrences(keys, number, cell, key, folds.count.data)
     wins = folds.count.data.astype(np.int64)
     for _ in range(n):
         drawn = number.copy()
