@@ -25,6 +25,8 @@ CONFIDENCE = 0.975
 EQUAL = 1e-12
 """Statistics that differ by at most this are equal, so that permutations that change nothing count as extreme."""
 
+SAME_SPREAD = 1e-7
+"""Statistics that spread by at most this share of their mean are equal."""
 
 Statistic = Callable[[FoldCounts, Floats], Floats]
 """Function of the activations of two stages and of (2 * folds, n) sets of folds, 1 for folds of the set, that returns
@@ -152,8 +154,11 @@ class Permutations:
 
         0 if all permutations give the observed statistic; NaN for neurons without one.
         """
-        above = np.where(np.abs(self.observed - self.null) <= EQUAL, 0.0, np.nan)
-        np.divide(self.observed - self.null, self.null_std, out=above, where=self.null_std > EQUAL)
+        difference = self.observed - self.null
+        # Below this, the standard deviation is a rounding error of the difference of squares.
+        smallest = np.maximum(EQUAL, SAME_SPREAD * np.abs(self.null))
+        above = np.where(np.abs(difference) <= smallest, 0.0, np.nan)
+        np.divide(difference, self.null_std, out=above, where=self.null_std > smallest)
         return above
 
     @property
