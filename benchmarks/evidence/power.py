@@ -15,7 +15,7 @@ import polars as pl
 
 from benchmarks.evidence.conditions import CHANGED, KINDS, SEEDS, UNCHANGED, Condition
 from benchmarks.evidence.pairs import stages
-from benchmarks.evidence.tables import Table, auc, number, percent
+from benchmarks.evidence.tables import Table, auc, number, percent, ratio
 from txray import Preferences, compare
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import q_values
@@ -211,6 +211,6 @@ def _row(parts: Sequence[pl.DataFrame], *, tested: bool) -> list[str]:
         percent(float(np.mean(recalls)), 0),
         area,
         percent(float((unchanged["p_value"] < 0.05).mean())),  # type: ignore[arg-type]
-        percent(float((chosen["group"] == "unchanged").mean())),  # type: ignore[arg-type]
+        percent(ratio(int((chosen["group"] == "unchanged").sum()), len(chosen))),
         f"{float(np.mean([part['seconds'][0] for part in parts])):.2f}",
     ]
