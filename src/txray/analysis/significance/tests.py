@@ -38,6 +38,13 @@ TestStatistic = Literal["chi-square", "distance"]
 
 TEST_STATISTICS: tuple[TestStatistic, ...] = get_args(TestStatistic)
 
+CHI_SQUARE_DRAWS = 3
+"""Maximum number of downsamplings whose chi-squares are averaged.
+
+With more, permutations vary too little if one text is much smaller, because its few documents are in all of them; with
+one, p-values depend more on the seed.
+"""
+
 
 @dataclass(frozen=True)
 class SignificanceSettings:
@@ -182,7 +189,7 @@ def _changes(
 ) -> tuple[dict[str, Floats], dict[str, float]]:
     """Return the columns of distances, and the distances of the layer."""
 
-    def permute(statistic: Statistic, most: int) -> Permutations:
+    def permute(statistic: Statistic, most: int, draws: list[FoldCounts] = draws) -> Permutations:
         return Permutations(
             draws,
             statistic,
@@ -196,7 +203,7 @@ def _changes(
     if settings.statistic == "distance":
         permutations = distances = permute(of_distance, settings.permutations)
     else:
-        permutations = permute(chi_square, settings.permutations)
+        permutations = permute(chi_square, settings.permutations, draws[:CHI_SQUARE_DRAWS])
         # Enough for the mean distance if nothing changed, which is all that is used.
         distances = permute(of_distance, min(FIRST_BATCH, settings.permutations))
     splits = split_in_halves(draws[0].folds, settings.splits, generator_for(settings.seed, "splits"))
