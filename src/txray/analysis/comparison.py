@@ -149,8 +149,8 @@ class Comparison(SavedResult):
             fdr: false discovery rate.
             seed: random seed; the same seed gives the same numbers.
             splits: number of random splits of the folds into halves, for `signal` and `hellinger_corrected`.
-            draws: number of random downsamplings to average. With more, results depend less on the seed. At most three are
-                averaged for the chi-square.
+            draws: number of random downsamplings to average. With more, results depend less on the seed. The chi-square
+                averages at most three.
             statistic: what the p-values are of: `chi-square`, of what neurons select given how often each feature
                 occurs, or the `distance`, which finds fewer changes (see the page on evidence).
             text_matched: whether to test at equal text; None matches texts that differ.
