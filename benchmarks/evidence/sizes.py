@@ -67,9 +67,11 @@ class ChangedNeuron:
         overlap = np.sqrt(before / before.sum() * after / after.sum()).sum()
         return float(np.sqrt(max(0.0, 1 - overlap)))
 
-    def sample(self, shares: NDArray[np.float64], wins: int, random: np.random.Generator) -> Wins:
+    def sample(
+        self, shares: NDArray[np.float64], wins: int, random: np.random.Generator, n_folds: int = FOLDS
+    ) -> Wins:
         """Return fold, word and activation of about so many wins, in documents with topics of their own."""
-        documents = max(FOLDS, wins // 5)
+        documents = max(n_folds, wins // 5)
         folds, words, activations = [], [], []
         for n in random.multinomial(random.poisson(wins), np.full(documents, 1 / documents)).tolist():
             if n == 0:
@@ -77,7 +79,7 @@ class ChangedNeuron:
             topic = random.gamma(np.maximum(_TOPIC * shares, 1e-9)) * (shares > 0)
             topic = shares if topic.sum() == 0 else topic
             word = random.choice(len(shares), n, p=topic / topic.sum())
-            folds.append(np.full(n, random.integers(FOLDS)))
+            folds.append(np.full(n, random.integers(n_folds)))
             words.append(word)
             activations.append(self.strength[word] * random.gamma(4, 0.25, n))
         empty = np.zeros(0, np.int64)
@@ -89,12 +91,16 @@ class ChangedNeuron:
 
 
 def stage(
-    neurons: list[ChangedNeuron], side: str, wins: Sequence[int], random: np.random.Generator
+    neurons: list[ChangedNeuron],
+    side: str,
+    wins: Sequence[int],
+    random: np.random.Generator,
+    folds: int = FOLDS,
 ) -> Preferences:
     """Return the preferences of a layer of such neurons, each with about so many wins."""
-    tally = Tally(len(neurons), FOLDS)
+    tally = Tally(len(neurons), folds)
     for index, (neuron, n) in enumerate(zip(neurons, wins, strict=True)):
-        fold, word, activation = neuron.sample(getattr(neuron, side), n, random)
+        fold, word, activation = neuron.sample(getattr(neuron, side), n, random, folds)
         ids = tally.feature_ids([f"w{number}" for number in word.tolist()])
         tally.count_occurrences(fold, ids)
         tally.update(fold, np.full(len(fold), index), ids, activation)

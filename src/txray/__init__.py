@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING  # noqa: E402
 from txray._lazy import attach  # noqa: E402
 
 if TYPE_CHECKING:
+    from txray import activations as activations
     from txray import analysis as analysis
     from txray import capture as capture
     from txray import corpus as corpus
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from txray import training as training
     from txray import web as web
     from txray._version import __version__ as __version__
+    from txray.activations import SaveActivations as SaveActivations
+    from txray.activations import StoredActivations as StoredActivations
+    from txray.activations import read_activations as read_activations
     from txray.analysis import Comparison as Comparison
     from txray.analysis import LayerSimilarity as LayerSimilarity
     from txray.analysis import Matching as Matching
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from txray.capture import Selection as Selection
     from txray.capture.collect import collect as collect
     from txray.capture.layer_similarity import layer_similarity as layer_similarity
+    from txray.capture.output.output_tokens import output_tokens as output_tokens
     from txray.corpus import Corpus as Corpus
     from txray.corpus import Document as Document
     from txray.corpus import Tagger as Tagger

@@ -21,7 +21,7 @@
     │   ├── RandomPassWarning   a forward pass that gives different results each time
     │   └── RepeatedCallWarning a layer that runs several times in a forward pass, of which one call was used
     ├── ChanceWarning           a model to be pruned that is no better than chance
-    ├── PowerWarning            tests that cannot become significant
+    ├── PowerWarning            tests that cannot become significant, or hardly show anything
     ├── ExposedWarning          a dashboard that other machines can reach
     └── TrackingWarning         a training that could not be tracked as requested
 
@@ -144,7 +144,7 @@ class RepeatedCallWarning(StageWarning):
 
 
 class PowerWarning(TxrayWarning):
-    """A test whose smallest possible p-value is too large to be significant; the message names it and the remedy."""
+    """A test that cannot become significant, or a selection that hardly shows a change; the message has the remedy."""
 
 
 class ChanceWarning(TxrayWarning):

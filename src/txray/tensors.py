@@ -31,4 +31,5 @@ def tensor_bytes(tensor: Any) -> bytes:
     if values.numel() == 0:  # torch cannot view an empty tensor as bytes
         return head
     # As bytes, because numpy lacks some dtypes of torch.
-    return head + bytes(values.reshape(-1).view(sys.modules["torch"].uint8).numpy().data)
+    # Joined, because the sum would need another copy of a large table.
+    return b"".join((head, values.reshape(-1).view(sys.modules["torch"].uint8).numpy().data))

@@ -35,6 +35,15 @@ RECORD: dict[str, Any] = {
     "sentence": "Prefers 3 tokens.",
     "sides": [{"name": "early", "color": "#444444"}, {"name": "late", "color": "#D55E00"}],
     "beyond": [{"name": "late", "color": "#D55E00", "words": ["one", "two"]}],
+    "writes": [
+        {
+            "name": "late",
+            "color": "#D55E00",
+            "promoted": ["<b>up</b>", "more"],
+            "suppressed": ["less"],
+            "agreement": "Where it wins, the model predicts one of its tokens 20% of the time.",
+        }
+    ],
     "tables": [
         {
             "kind": "token",

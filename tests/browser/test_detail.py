@@ -43,7 +43,12 @@ def test_tells_everything_of_a_record(page: Page) -> None:
     assert page.inner_text("#detail h3") == "Neuron 12 shared #"
     assert page.get_attribute("#detail h3 a", "href") == "#neuron=12"
     assert page.inner_text("#detail .lead") == "Prefers 3 tokens."
-    assert page.inner_text("#detail .beyond p") == "one, two"
+    assert page.inner_text("#detail .beyond:not(.writes) p") == "one, two"
+    assert page.locator("#detail .writes p").all_inner_texts() == [
+        "promotes <b>up</b> · more",
+        "suppresses less",
+        "Where it wins, the model predicts one of its tokens 20% of the time.",
+    ]
     assert page.locator("#detail .features td:not(.bars)").all_inner_texts() == ["50%", "25%", "–", "25%"]
     assert "2 strongest of 3" in page.inner_text("#detail .features h4")
     facts = page.inner_text("#detail .facts")
@@ -58,9 +63,9 @@ def test_any_list_may_be_empty(page: Page) -> None:
     assert page.inner_text("#detail h3").strip() == "Neuron 1"
     assert page.locator("#detail > *").count() == 1
     assert page.locator("#detail .pill, #detail a").count() == 0
-    empty = [{"name": "a", "color": "#000", "words": [], "items": []}]
+    empty = [{"name": "a", "color": "#000", "words": [], "items": [], "promoted": [], "suppressed": []}]
     table = {**RECORD["tables"][0], "rows": []}
-    show(page, beyond=empty, exemplars=empty, tables=[table], stages=[])
+    show(page, beyond=empty, writes=empty, exemplars=empty, tables=[table], stages=[])
     assert page.locator("#detail > *").count() == 1
 
 

@@ -42,6 +42,12 @@ def folder_of(family: str, folder: Path, **options: Any) -> Path:
     return folder
 
 
+def tokenizer_of(family: str) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a family; the same each time."""
+    tokenizer: PreTrainedTokenizerFast = _TOKENIZERS[family]()
+    return tokenizer
+
+
 def _texts() -> list[str]:
     return [" ".join(document.words) for document in demo_corpus("reviews", words=8_000)]
 

@@ -36,6 +36,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
 ]
 PACKAGES = (
+    "activations",
     "corpus",
     "models",
     "training",
@@ -119,7 +120,9 @@ def test_the_way_to_a_report_of_ones_own_model_is_short() -> None:
     assert len(code.splitlines()) <= 9  # and one to install it
 
 
-@pytest.mark.parametrize("page", ["stages.md", "models.md", "latents.md", "dashboard.md"])
+@pytest.mark.parametrize(
+    "page", ["stages.md", "models.md", "latents.md", "activations.md", "output_side.md", "dashboard.md"]
+)
 def test_pages_that_go_on_after_the_quickstart_run(after_quickstart: Path, page: str) -> None:
     assert run(page, after_quickstart)
 
@@ -247,15 +250,15 @@ def test_the_page_on_pruning_runs_and_tells_every_column(tmp_path: Path) -> None
 def test_the_tables_of_the_stage_folder_are_those_of_a_saved_stage(after_quickstart: Path) -> None:
     folder = after_quickstart / "stages" / "unsup"
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    # `text` says how text was read, which models of whole words do not depend on.
-    assert told_names("## manifest.json") == set(manifest) | {"text"}
+    # `text` says how text was read, which models of whole words do not depend on; `output_tokens` needs a vocabulary.
+    assert told_names("## manifest.json") == set(manifest) | {"text", "output_tokens"}
     for file in folder.glob("*.parquet"):
         heading = re.sub(r"\.(token|pos)\.", ".&lt;type&gt;.", file.name)
         if heading != "tags.parquet":
             assert told_names(f"## {heading}") == set(pl.read_parquet_schema(file)), heading
     assert pl.read_parquet_schema(folder / "tags.parquet").names() == ["token", "pos", "count"]
     files = {re.sub(r"\.(token|pos)\.", ".<type>.", file.name) for file in folder.iterdir()}
-    assert told_names("# Stages on disk") == files
+    assert told_names("# Stages on disk") == files | {"output_tokens.parquet"}
 
 
 def told_names(heading: str) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.evidence import power
+from benchmarks.evidence import statistics
 from benchmarks.evidence.__main__ import PAGE, TABLES, filled
 from benchmarks.evidence.conditions import CHANGED, KINDS, UNCHANGED, Condition
 from benchmarks.evidence.tables import Table, auc, number, percent, ratio
@@ -48,33 +48,33 @@ SMALL = Condition("small", words=(6_000, 3_000), shift=0.5, document_words=(100,
 
 
 def test_statistics_are_measured_once_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(power, "STORED", tmp_path)
-    monkeypatch.setattr(power, "_PERMUTATIONS", 100)
-    table = power.comparison_of_statistics([SMALL], seeds=(1,))
-    assert [row[0] for row in table.rows] == [*power.STATISTICS, *power.BASELINES]
+    monkeypatch.setattr(statistics, "STORED", tmp_path)
+    monkeypatch.setattr(statistics, "_PERMUTATIONS", 100)
+    table = statistics.comparison_of_statistics([SMALL], seeds=(1,))
+    assert [row[0] for row in table.rows] == [*statistics.STATISTICS, *statistics.BASELINES]
     assert all(len(row) == len(table.columns) for row in table.rows)
     areas = [float(row[table.columns.index("AUC")]) for row in table.rows]
     assert all(0.3 < area < 1 for area in areas)
     # A stored result is not measured again.
-    monkeypatch.setattr(power, "stages", None)
-    assert power.comparison_of_statistics([SMALL], seeds=(1,)).rows == table.rows
-    assert power.by_condition([SMALL], seeds=(1,)).rows[0][1:] == table.rows[0][1:]
+    monkeypatch.setattr(statistics, "stages", None)
+    assert statistics.comparison_of_statistics([SMALL], seeds=(1,)).rows == table.rows
+    assert statistics.by_condition([SMALL], seeds=(1,)).rows[0][1:] == table.rows[0][1:]
 
 
 def test_unchanged_neurons_are_counted_condition_by_condition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(power, "STORED", tmp_path)
-    monkeypatch.setattr(power, "_PERMUTATIONS", 60)
-    ((name, neurons, share, *others),) = power.calibration([SMALL], seeds=(1,)).rows
+    monkeypatch.setattr(statistics, "STORED", tmp_path)
+    monkeypatch.setattr(statistics, "_PERMUTATIONS", 60)
+    ((name, neurons, share, *others),) = statistics.calibration([SMALL], seeds=(1,)).rows
     assert name == "small"
-    measured = power.measurements(SMALL, 1, changes=False)
-    p_values = measured.filter(statistic=next(iter(power.STATISTICS)), group="unchanged")[
+    measured = statistics.measurements(SMALL, 1, changes=False)
+    p_values = measured.filter(statistic=next(iter(statistics.STATISTICS)), group="unchanged")[
         "p_value"
     ].drop_nulls()
     assert int(neurons) == len(p_values)
     assert share.startswith(percent(float((p_values < 0.05).mean())))  # type: ignore[arg-type]
-    assert len(others) == len(power.STATISTICS) - 1
+    assert len(others) == len(statistics.STATISTICS) - 1
 
 
 def test_conditions_are_fixed() -> None:
@@ -97,10 +97,10 @@ def test_baselines_are_those_of_their_formulas() -> None:
                 np.array([0 * fold]), np.array([neuron]), tally.feature_ids([word]), np.array([value])
             )
         sides.append(frozen(tally))
-    assert power.relative_norm(*sides) == pytest.approx([1 / 2 - 1 / 3, 0, 0])
-    assert power.correlation(*sides) == pytest.approx([-1, 1, -1])
+    assert statistics.relative_norm(*sides) == pytest.approx([1 / 2 - 1 / 3, 0, 0])
+    assert statistics.correlation(*sides) == pytest.approx([-1, 1, -1])
 
 
 def test_the_interval_of_a_share_is_that_of_wilson() -> None:
-    assert power.wilson(5, 100) == pytest.approx((0.0215, 0.1118), abs=1e-4)
-    assert power.wilson(0, 50)[0] == pytest.approx(0, abs=1e-12)
+    assert statistics.wilson(5, 100) == pytest.approx((0.0215, 0.1118), abs=1e-4)
+    assert statistics.wilson(0, 50)[0] == pytest.approx(0, abs=1e-12)

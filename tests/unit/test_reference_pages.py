@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import txray
+from tests.builders.writing_stages import writing_stages
 from txray.analysis import Comparison
 from txray.capture.layer_similarity import layer_similarity
 from txray.models import classifier, language_model
@@ -70,6 +71,8 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
     return {
         "Preferences.table": stages[0].preferences().table(),
         "Stage.exemplars": stages[0].exemplars,
+        "Stage.output_tokens": writing_stages()[0].output_tokens,
+        "Stage.output_agreement": writing_stages()[0].output_agreement(),
         "Comparison.neurons": comparison.neurons,
         "Comparison.summary": pl.DataFrame([dict(comparison.summary)]),
         **{

@@ -25,10 +25,11 @@ BELOW: dict[str, set[str]] = {
     # The experiment only for its demo, and only when nothing else is served.
     "web": {"preferences", "analysis", "pruning", "plots", "experiment"},
     "corpus": set(),
-    "models": {"corpus"},
+    "activations": {"corpus"},
+    "models": {"corpus", "activations"},
     "training": {"corpus", "models"},
-    "capture": {"corpus", "models", "preferences", "analysis"},
-    "engines": {"corpus", "models", "capture", "preferences"},
+    "capture": {"corpus", "activations", "models", "preferences", "analysis"},
+    "engines": {"corpus", "activations", "models", "capture", "preferences"},
     "synthetic": {"corpus", "models"},
     # The training only to read its runs.
     "tracking": {"corpus", "models", "training", "capture", "preferences", "analysis", "plots"},

@@ -1,25 +1,29 @@
 """Collect a stage from a model and a corpus in one pass.
 
-DocumentStream      document -> inputs of the model, counted and hashed     loop, encoding
-batches             inputs -> batches of similar length                     batching, prefetch
+DocumentStream      document -> inputs of the model, counted and hashed     loop, text.encoding
+batches             inputs -> batches of similar length                     text.batching, text.prefetch
+ActivationSource    batch -> chunks of words, with a tensor per layer       source; of a model or of files:
 ModelAdapter        batch -> forward passes; the words of each as a chunk   model_adapter
-Captured            forward pass -> one tensor per hook point               hooks; found by layers, dry_runs
-Route               forward pass -> rows of one expert                      routes, fused_experts, expert_modules
-HookPoint.read      tensor, chunk -> activations of the words               hook_point, layout
+StoredAdapter       batch -> rows of files, aligned with words              stored.adapter, stored.alignment
+Captured            forward pass -> one tensor per hook point               forward.hooks; found by layers
+Route               forward pass -> rows of one expert                      forward.routes, experts
+HookPoint.read      tensor, chunk -> activations of the words               hook_point, forward.layout
 select              activations -> those that count                         activations, selection, strongest_positions
-LayerTally          selected activations -> preferences and exemplars       layer_tally, words, features
+ActivationRecorder  tensors -> files, before any selection                  stored.recorder
+LayerTally          selected activations -> preferences and exemplars       layer_tally, text.words
+Predictor           head -> predicted words; tokens that neurons promote    output
 """
 
 from txray.capture.collect import collect
-from txray.capture.hooks import capturing, layer_names, matching_layers
+from txray.capture.forward.hooks import capturing, layer_names, matching_layers
+from txray.capture.forward.layout import Axes
+from txray.capture.forward.through import ThroughLike
 from txray.capture.layer import Layer
 from txray.capture.layers import LayerShape, layer_shapes
-from txray.capture.layout import Axes
 from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.roles import LayerRole, layer_roles
 from txray.capture.selection import Selection
-from txray.capture.through import ThroughLike
 from txray.capture.transformer_lens import layer_of_hook
 
 __all__ = [

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.encoding import Indices
 from txray.capture.selection import Selection
+from txray.capture.text.encoding import Indices
 
 _CELLS = 1 << 20
 """Number of activations that are searched at a time for the strongest of each neuron."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from txray.activations.writer import SaveActivations
 from txray.capture.layer import Layer, as_layers
 from txray.capture.model_adapter import Autocast
+from txray.capture.output.output_tokens import computed_output_tokens
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.scales import Scales
 from txray.capture.selection import Selection
 from txray.capture.single_pass import SinglePass
 from txray.corpus.corpus import Corpus
 from txray.errors import warn_user
-from txray.models.load import as_model
+from txray.models.load import as_source
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
 from txray.preferences.stage_like import StageLike, as_stage
@@ -37,7 +40,9 @@ def collect(
     checkpoint_seconds: float = 60.0,
     memory: int | None = None,
     autocast: Autocast | None = None,
+    output_tokens: int = 0,
     engine: Engine | None = None,
+    save_activations: SaveActivations | Path | str | None = None,
 ) -> Stage:
     """Run a model over a corpus and return what its neurons prefer.
 
@@ -52,15 +57,17 @@ def collect(
     Args:
         model: a language model or classifier of `txray.models`, a Hugging Face model loaded by `txray.load_model`, any
             module in a `TextModel`; or what `txray.load_model` and `txray.models.from_transformers` take: a name or
-            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens.
+            folder, a pipeline of transformers, a `SentenceTransformer`, or a model of nnsight or TransformerLens. Or
+            stored activations, see `txray.read_activations`.
         corpus: the documents.
         name: name of the stage, e.g. `unsup`.
         layers: one or several of: names of modules, such as `rnn`; patterns, such as `encoder.layer.*.intermediate`;
             `Layer` objects, which also specify layout, lag and selection. `act:call=0` is the first call of a layer
             that runs several times, `down_proj:input` the input of a layer. The layout of an output (documents, time,
             neurons) is determined by dry runs.
-        feature_types: one or several of `token`, `output` (what the model predicts), `label`, `subword` (pieces of
-            words, if the model reads pieces), and the names of annotations such as `pos`.
+        feature_types: one or several of `token`, `output` (what the model predicts after the word: the most likely next
+            word or piece, or the class of the document), `label`, `subword` (pieces of words, if the model reads
+            pieces), and the names of annotations such as `pos`.
         selection: which activations count.
         max_words: maximum number of words to read; all by default.
         folds: number of disjoint groups of documents, used by the tests of changes.
@@ -77,6 +84,12 @@ def collect(
             fit.
         autocast: `bfloat16` or `float16`: dtype for the operations for which PyTorch considers it safe; faster on
             devices made for it, and less exact. The model's own dtype by default.
+        output_tokens: number of tokens that each neuron promotes and suppresses most, to be stored in the stage; see
+            `txray.output_tokens`. None by default.
+        save_activations: folder that the activations of the layers are saved to, at every piece of every word that the
+            model reads, before any selection; or `SaveActivations` with more options. With `checkpoint`, an
+            interrupted call resumes there, too. `txray.read_activations(folder)` takes the place of the model later,
+            and gives the same stage. Not saved by default.
         engine: carries out the collection, e.g. `txray.engines.Ray(workers=8)`; one pass in this process by default.
 
     Returns:
@@ -100,13 +113,16 @@ def collect(
         RepeatedCallWarning: a layer runs several times in a forward pass, and no call was chosen.
         RandomPassWarning: a layer gives different activations for the same input.
         EmptyLayerWarning: no word of a layer was counted.
+        PowerWarning: `max-k` leaves the neurons of a layer so few words that hardly any change would be detected; the
+            message names the selections to take instead. Not for the recurrent models of txray.
 
     Source:
         Rethmeier et al. 2020, section 2.1.
     """
     scales = None if scales is None else as_stage(scales)
+    opened = as_source(model)
     request = CollectRequest(
-        model=as_model(model),
+        model=opened,
         corpus=corpus,
         layers=tuple(as_layers(layers)),
         feature_types=(feature_types,) if isinstance(feature_types, str) else tuple(feature_types),
@@ -121,8 +137,16 @@ def collect(
         checkpoint_seconds=checkpoint_seconds,
         memory=memory,
         autocast=autocast,
+        save_activations=save_activations
+        if save_activations is None or isinstance(save_activations, SaveActivations)
+        else SaveActivations(save_activations),
     )
+    # Before the text is read, because it may be refused.
+    tokens = computed_output_tokens(opened, request.layers, output_tokens) if output_tokens else None
     stage = (engine or SinglePass()).collect(request)
+    if tokens is not None:
+        entry = {"output_tokens": tokens.settings}
+        stage = replace(stage, output_tokens=tokens.table, manifest={**stage.manifest, **entry})
     manifest = stage.manifest
     wins = wins_of(stage.collected, manifest["layers"])
     for warning in stage_warnings(wins, manifest["layers"], manifest["corpus"], manifest["words"]):

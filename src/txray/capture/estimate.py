@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from txray.capture.features import OUTPUT, SUBWORD, features_of
 from txray.capture.hook_point import HookPoint
-from txray.capture.model_adapter import ModelAdapter
+from txray.capture.source import ActivationSource
+from txray.capture.text.features import SUBWORD, features_of
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.preferences.dense_stats import CELL_BYTES
+from txray.preferences.output_tokens import OUTPUT
 from txray.preferences.preferences import ROW_BYTES
 from txray.preferences.sparse_stats import SORTING_BYTES
 from txray.progress import progress
@@ -31,7 +32,7 @@ _SHARE = 0.8
 
 def require_memory(
     hook_points: Sequence[HookPoint],
-    adapter: ModelAdapter,
+    adapter: ActivationSource,
     corpus: Corpus,
     feature_types: Sequence[str],
     folds: int,
@@ -135,7 +136,7 @@ def _bytes_of(layers: Collection[_LayerSize], counts: Collection[_FeatureCount])
 
 
 def _count_pairs(
-    adapter: ModelAdapter, corpus: Corpus, feature_types: Sequence[str], folds: int
+    adapter: ActivationSource, corpus: Corpus, feature_types: Sequence[str], folds: int
 ) -> dict[str, _FeatureCount]:
     """Return the counts of each feature type."""
     folds_seen: dict[str, dict[str, int]] = {feature_type: {} for feature_type in feature_types}

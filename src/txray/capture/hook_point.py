@@ -13,21 +13,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from txray.capture.activations import WordGroups, pooled, pooled_at
-from txray.capture.encoding import Indices
-from txray.capture.features import OUTPUT, SUBWORD
-from txray.capture.forward_chunk import ForwardChunk
-from txray.capture.hooks import Captured, Tap
-from txray.capture.layout import Layout
-from txray.capture.routes import RoutedRows
+from txray.capture.forward.hooks import Tap
+from txray.capture.forward.layout import Layout
+from txray.capture.forward.routes import RoutedRows
+from txray.capture.forward.through import Through
 from txray.capture.selection import Selection
-from txray.capture.through import Through
+from txray.capture.source import Outputs
+from txray.capture.text.encoding import Indices
+from txray.capture.text.features import SUBWORD
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.errors import CaptureError, ShapeError, UsageError
+from txray.preferences.output_tokens import OUTPUT
 
 _UNITS = 1 << 23
 """Outputs of a module through which a layer is read that are computed at a time: 512 words of 16,384 latents."""
 
+THROUGH = ":through="
+"""Precedes the name of a module through which a layer was read, in the name of the layer in a stage."""
+
 _CONSTANT = 1e-6
 """Standard deviation, relative to that of the layer, below which a neuron counts as constant."""
+
+LayerOutput = Tensor | RoutedRows
+"""What a hook point takes from a forward pass: a tensor, or the rows that an expert saw."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +107,18 @@ class HookPoint:
         """Return the number of neurons whose activations are read."""
         return self.through.n_units if self.through is not None else self.heads or self.layout.neurons
 
-    def take(self, captured: Captured) -> Tensor | RoutedRows:
+    @property
+    def own_layer(self) -> str:
+        """Return the name of the layer itself, without the module through which it is read."""
+        return (
+            self.layer if self.through is None else self.layer.removesuffix(f"{THROUGH}{self.through.name}")
+        )
+
+    def take(self, captured: Outputs) -> LayerOutput:
         """Return the tensor of the latest forward pass, or the rows of an expert."""
         return captured.take(self.layer) if self.tap.route is None else captured.take_routed(self.layer)
 
-    def read(self, output: Tensor | RoutedRows, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
+    def read(self, output: LayerOutput, chunk: ForwardChunk) -> Iterator[ChunkActivations]:
         """Yield the activations of the words of a chunk, in parts if they are read through a module.
 
         Raises:
@@ -166,7 +181,7 @@ class HookPoint:
             )
         return self._signed(self._real(rows.values))
 
-    def by_position(self, output: Tensor | RoutedRows, documents: int, steps: int) -> tuple[Tensor, int]:
+    def by_position(self, output: LayerOutput, documents: int, steps: int) -> tuple[Tensor, int]:
         """Return activations as `flat` does, those of an expert with zeros at the positions that it did not see."""
         if not isinstance(output, RoutedRows):
             return self.flat(output, documents, steps)
@@ -220,13 +235,18 @@ class HookPoint:
                 flat = -flat
         return flat
 
-    def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
-        """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
+    def positions(self, chunk: ForwardChunk, steps: int) -> tuple[Indices, NDArray[np.bool_]]:
+        """Return (n_pieces,) the row of each piece of a chunk in the flat output, and whether it is in there."""
         step = chunk.step + self.lag
         row = np.repeat(chunk.row, np.diff(chunk.starts, append=len(step)))
         # If the output lacks some steps, its last ones for a shorter input have seen padding.
         inside = (step >= 0) & (step < chunk.lengths[row] - self.layout.missing) & (step < steps)
-        groups = WordGroups(row * steps + step, chunk.starts, self.pooling)
+        return row * steps + step, inside
+
+    def _covered_words(self, chunk: ForwardChunk, steps: int) -> tuple[NDArray[np.bool_], WordGroups]:
+        """Return (n_words,) which words of a chunk lie fully within the layer's output, and those words as groups."""
+        rows, inside = self.positions(chunk, steps)
+        groups = WordGroups(rows, chunk.starts, self.pooling)
         if inside.all():
             return np.ones(len(groups), np.bool_), groups
         covered = np.logical_and.reduceat(inside, chunk.starts)

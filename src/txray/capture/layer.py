@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from txray.capture.hooks import Part, Side
-from txray.capture.layout import Axes
+from txray.capture.forward.hooks import Part, Side
+from txray.capture.forward.layout import Axes
+from txray.capture.forward.through import ThroughLike, require_through
 from txray.capture.selection import Selection
-from txray.capture.through import ThroughLike, require_through
 from txray.checks import is_integer
 from txray.errors import UnknownNameError, UsageError
 

@@ -12,17 +12,18 @@ import numpy as np
 import polars as pl
 from torch import nn
 
+from txray.activations.stored import StoredActivations
 from txray.analysis.layers.cka import best_matches, cka, cka_debiased
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import SIMILARITY_SCHEMA, LayerSimilarity
-from txray.capture.encoding import Indices
 from txray.capture.estimate import format_bytes, free_memory
+from txray.capture.forward.padding import settle_padding
 from txray.capture.hook_point import HookPoint
 from txray.capture.layer import Layer, Layers, as_layers
-from txray.capture.layers import hook_points_for, names_of_layers, warn_of_reading
-from txray.capture.model_adapter import ModelAdapter, adapter_for
-from txray.capture.padding import settle_padding
+from txray.capture.layers import hook_points_for, require_layers, warn_of_reading
 from txray.capture.selection import Selection
+from txray.capture.source_for import Source, source_for
+from txray.capture.text.encoding import Indices
 from txray.capture.word_activations import DocumentBlock, WordActivations, blocks, read_block
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
@@ -47,8 +48,8 @@ _RAW = Selection("all")
 
 
 def layer_similarity(
-    before_model: nn.Module | TextModel,
-    after_model: nn.Module | TextModel,
+    before_model: nn.Module | TextModel | StoredActivations,
+    after_model: nn.Module | TextModel | StoredActivations,
     corpus: Corpus,
     *,
     layers: str | Layer | Sequence[str | Layer] = "rnn",
@@ -154,7 +155,7 @@ class _Sides:
         before, after: numbers of the layers of each side, in the order of the request.
     """
 
-    runs: Sequence[tuple[ModelAdapter, Sequence[HookPoint]]]
+    runs: Sequence[tuple[Source, Sequence[HookPoint]]]
     before: Sequence[int]
     after: Sequence[int]
 
@@ -175,16 +176,16 @@ class _Sides:
 
 
 def _sides(
-    before_model: nn.Module | TextModel,
-    after_model: nn.Module | TextModel,
+    before_model: nn.Module | TextModel | StoredActivations,
+    after_model: nn.Module | TextModel | StoredActivations,
     layers: Layers,
     layers_after: Layers,
     corpus: Corpus,
 ) -> _Sides:
-    before = adapter_for(before_model, outputs=False, corpus=corpus)
-    after = before if after_model is before_model else adapter_for(after_model, outputs=False, corpus=corpus)
+    before = source_for(before_model, outputs=False, corpus=corpus)
+    after = before if after_model is before_model else source_for(after_model, outputs=False, corpus=corpus)
     for adapter, layers_of_side in ((before, layers), (after, layers_after)):
-        names_of_layers(adapter.module, layers_of_side)  # raises before a model runs
+        require_layers(adapter, layers_of_side)  # raises before a model runs
     points, points_after = _raw_hook_points(before, layers), _raw_hook_points(after, layers_after)
     by_layer = {point.layer: point for point in (*points_after, *points)}
     # A layer of one model that is read in two ways needs two passes.
@@ -198,7 +199,7 @@ def _sides(
     return _Sides([(before, points), (after, points_after)], *numbers)
 
 
-def _raw_hook_points(adapter: ModelAdapter, layers: Layers) -> list[HookPoint]:
+def _raw_hook_points(adapter: Source, layers: Layers) -> list[HookPoint]:
     """Return the hook points of layers, neither signed nor standardized."""
     unselected = [
         replace(layer, selection=None) if isinstance(layer, Layer) else layer for layer in as_layers(layers)

@@ -21,12 +21,12 @@ from txray.capture.activations import (
     select,
     strongest_groups,
 )
-from txray.capture.context import around
-from txray.capture.encoding import EncodedDocument, Indices
-from txray.capture.features import SUBWORD, features_of
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.strongest_positions import StrongestPositions, Surroundings
-from txray.capture.words import ChunkWords, occurrence_of
+from txray.capture.text.context import around
+from txray.capture.text.encoding import EncodedDocument, Indices
+from txray.capture.text.features import SUBWORD, features_of
+from txray.capture.text.words import ChunkWords, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
 from txray.preferences.grouped_stats import run_starts
 from txray.preferences.serialization import as_bytes, from_bytes, with_prefix

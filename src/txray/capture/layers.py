@@ -7,31 +7,31 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from txray.capture.compiled import require_observable
-from txray.capture.dry_runs import DryRuns, Reading, fills_windows, runs_in_text_order
-from txray.capture.expert_layers import (
+from txray.activations.stored import StoredActivations
+from txray.capture.experts.as_modules import module_expert
+from txray.capture.experts.fused import Experts, experts_in
+from txray.capture.experts.layers import (
     hook_point_in_expert,
     hook_point_of_expert,
     require_readable_experts,
     single_layers,
 )
-from txray.capture.expert_modules import module_expert
-from txray.capture.fused_experts import Experts, experts_in
-from txray.capture.heads import n_heads
-from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import VERBS, Tap, layer_names, matching_layers, modules_by_name
+from txray.capture.forward.compiled import require_observable
+from txray.capture.forward.dry_runs import DryRuns, Reading, fills_windows, runs_in_text_order
+from txray.capture.forward.heads import n_heads
+from txray.capture.forward.hooks import VERBS, Tap, layer_names, matching_layers, modules_by_name
+from txray.capture.forward.layout import Layout, layout_of
+from txray.capture.forward.through import Through, module_for
+from txray.capture.hook_point import THROUGH, HookPoint
 from txray.capture.layer import Layer, Layers, as_layers
-from txray.capture.layout import Layout, layout_of
-from txray.capture.model_adapter import ModelAdapter, adapter_for
+from txray.capture.model_adapter import ModelAdapter
 from txray.capture.selection import Selection
-from txray.capture.through import Through, module_for
+from txray.capture.source_for import Source, source_for
+from txray.capture.stored.adapter import StoredAdapter
 from txray.errors import CaptureError, UnknownNameError, UsageError, warn_user
 from txray.layer_patterns import matching_names
 from txray.models.text_model import TextModel
 from txray.preferences.stage_warnings import layer_warnings
-
-THROUGH = ":through="
-"""Precedes the name of a module through which a layer was read, in the name of the layer in a stage."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class LayerShape:
         return self.shape[-1] if self.routed else None if self.layout is None else self.layout.neurons
 
 
-def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "**") -> list[LayerShape]:
+def layer_shapes(
+    model: nn.Module | TextModel | StoredActivations, patterns: str | Sequence[str] = "**"
+) -> list[LayerShape]:
     """Return the layers of a model as in `txray.collect` that run in a forward pass, with the shapes of their outputs.
 
     Raises:
@@ -73,7 +75,9 @@ def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "
         UnknownNameError: a name or pattern matches nothing.
         CaptureError: the whole model is TorchScript.
     """
-    adapter = adapter_for(model, outputs=False)
+    adapter = source_for(model, outputs=False)
+    if isinstance(adapter, StoredAdapter):
+        return _stored_shapes(adapter, patterns)
     names = matching_layers(adapter.module, patterns)
     modules = modules_by_name(adapter.module)
     runs = DryRuns.of(adapter, names)
@@ -109,7 +113,7 @@ def layer_shapes(model: nn.Module | TextModel, patterns: str | Sequence[str] = "
     return shapes
 
 
-def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection) -> list[HookPoint]:
+def hook_points_for(adapter: Source, layers: Layers, selection: Selection) -> list[HookPoint]:
     """Return the hook points of layers; `selection` is that of the layers that have none of their own.
 
     Raises:
@@ -119,8 +123,10 @@ def hook_points_for(adapter: ModelAdapter, layers: Layers, selection: Selection)
             position, has more steps than the input without a `lag`, or is TorchScript; or the neurons of experts
             cannot be computed from the weights of their module.
     """
+    if isinstance(adapter, StoredAdapter):
+        return adapter.hook_points(layers, selection)
     modules = modules_by_name(adapter.module)
-    names = names_of_layers(adapter.module, layers)
+    names = _names_of_layers(adapter.module, layers)
     watched = dict.fromkeys(name for matched in names.values() for name in matched)
     for name in watched:
         require_observable(modules, name, adapter.module)
@@ -174,7 +180,35 @@ def warn_of_reading(hook_points: Iterable[HookPoint]) -> None:
         warn_user(warning)
 
 
-def names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]:
+def require_layers(adapter: Source, layers: Layers) -> None:
+    """Raise, before a model runs, if a layer does not exist.
+
+    Raises:
+        UnknownNameError: a layer matches nothing.
+        UsageError: an option of a layer occurs twice.
+    """
+    if isinstance(adapter, StoredAdapter):
+        adapter.names_of_layers(layers)
+    else:
+        _names_of_layers(adapter.module, layers)
+
+
+def _stored_shapes(adapter: StoredAdapter, patterns: str | Sequence[str]) -> list[LayerShape]:
+    """Return the stored layers, as if they had been read from two documents of eleven positions."""
+    names = matching_names(patterns, list(adapter.stored.layers))
+    layers = [adapter.stored.layers[name] for name in names]
+    return [
+        LayerShape(
+            layer.name,
+            f"stored {layer.dtype}",
+            (2, 11, layer.neurons),
+            Layout("batch-time-neurons", layer.neurons, missing=int(layer.settings.get("missing", 0))),
+        )
+        for layer in layers
+    ]
+
+
+def _names_of_layers(module: nn.Module, layers: Layers) -> dict[Layer, list[str]]:
     """Return the names of the modules that each layer or pattern matches.
 
     Raises:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from txray.capture.batching import batches
+from torch import Tensor
+
 from txray.capture.checkpoint import PassCheckpoint
-from txray.capture.encoding import ModelInput
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.hook_point import ChunkActivations, HookPoint
-from txray.capture.hooks import capturing, evaluating
-from txray.capture.model_adapter import ModelAdapter
-from txray.capture.prefetch import prefetched
+from txray.capture.output_cache import ForwardPass, OutputCache
+from txray.capture.source import ActivationSource
+from txray.capture.text.encoding import EncodedDocument, ModelInput
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.corpus.corpus import Corpus, document_digest
 from txray.corpus.document import words_key
-from txray.models.base_model import input_device
 from txray.models.vocabulary import UNKNOWN
 from txray.preferences.documents import DocumentTally
 from txray.progress import progress
@@ -32,6 +33,16 @@ class Consumer(Protocol):
         """Process the activations of one chunk, which has at least one word."""
 
 
+class Recorder(Protocol):
+    """Stores documents and the activations of all layers."""
+
+    def add_document(self, encoded: EncodedDocument, inputs: Sequence[ModelInput]) -> None:
+        """Store a document, in the order of the corpus, before any of its activations."""
+
+    def update(self, chunk: ForwardChunk, tensors: Sequence[Tensor | RoutedRows]) -> None:
+        """Store the tensor of each layer for a chunk that has at least one word."""
+
+
 class DocumentStream:
     """A stream of documents, encoded, counted and hashed as they are read.
 
@@ -43,8 +54,10 @@ class DocumentStream:
         read_as: number of documents by how their text was read, see `Pieces`; empty for models that read words.
     """
 
-    def __init__(self, corpus: Corpus, adapter: ModelAdapter, *, tagged: bool) -> None:
-        """Read `corpus` for `adapter`, and count the tags of tokens if `tagged`."""
+    def __init__(
+        self, corpus: Corpus, adapter: ActivationSource, *, tagged: bool, recorder: Recorder | None = None
+    ) -> None:
+        """Read `corpus` for `adapter`, count the tags of tokens if `tagged`, and pass documents to `recorder`."""
         self.tags: Counter[tuple[str, str]] = Counter()
         self.documents = DocumentTally()
         self.n_documents = 0
@@ -53,6 +66,7 @@ class DocumentStream:
         self.unread: Counter[str] = Counter()
         self.read_as: Counter[str] = Counter()
         self._tagged = tagged
+        self._recorder = recorder
         self._digest = 0
         self._corpus = corpus
         self._adapter = adapter
@@ -75,6 +89,8 @@ class DocumentStream:
                 self.tags.update(zip(encoded.forms, document.annotations["pos"], strict=True))
             # A sum does not depend on the order of the documents.
             self._digest += int.from_bytes(document_digest(document), "little")
+            if self._recorder is not None:
+                self._recorder.add_document(encoded, inputs)
             yield from inputs
 
     @property
@@ -84,13 +100,17 @@ class DocumentStream:
 
 
 def run(
-    adapter: ModelAdapter,
+    adapter: ActivationSource,
     stream: DocumentStream,
     consumers: Sequence[Consumer],
     batch_positions: int,
     description: str,
     max_words: int | None = None,
     checkpoint: PassCheckpoint | None = None,
+    recorder: Recorder | None = None,
+    *,
+    fill: OutputCache | None = None,
+    cached: OutputCache | None = None,
 ) -> None:
     """Run the model over all documents, once.
 
@@ -98,31 +118,38 @@ def run(
     turns its tensor into the activations of these words; and these go to its consumer.
 
     Args:
-        adapter: adapter of the model, which runs in evaluation mode and is restored afterwards.
+        adapter: adapter of the model, which runs in evaluation mode and is restored afterwards; or stored activations.
         stream: the documents.
         consumers: one per layer.
         batch_positions: maximum number of padded positions in a batch.
         description: text of the progress bar.
         max_words: number of words, if known.
         checkpoint: state of the consumers to resume from: the batches that it covers are read again, but not run.
+        recorder: stores the tensors of all consumers' layers.
+        fill: stores the outputs of the layers of this pass in memory.
+        cached: outputs that another pass over the same documents and layers stored, used instead of reading again.
     """
     with (
-        capturing(adapter.module, [consumer.hook_point.tap for consumer in consumers]) as captured,
-        evaluating(adapter.module, adapter.autocast),
+        adapter.reading([consumer.hook_point.tap for consumer in consumers]) as read,
         progress(description, max_words) as advance,
     ):
         done = 0 if checkpoint is None else checkpoint.restore()
-        model_batches = batches(stream.inputs(), batch_positions, padded=adapter.padded)
-        # Next to a model on the CPU, another thread would only compete with it.
-        if input_device(adapter.module).type != "cpu":
-            model_batches = prefetched(model_batches)
-        for number, batch in enumerate(model_batches, 1):
+        for number, batch in enumerate(adapter.batches(stream.inputs(), batch_positions), 1):
             if number > done:
-                for chunk in adapter.chunks(batch):
-                    for consumer in consumers:
-                        output = consumer.hook_point.take(captured)
-                        if len(chunk.row):
-                            for activations in consumer.hook_point.read(output, chunk):
+                passes: Iterable[ForwardPass] | None = None if cached is None else cached.take(number, batch)
+                if passes is None:
+                    passes = (
+                        (chunk, [consumer.hook_point.take(outputs) for consumer in consumers])
+                        for chunk, outputs in read(batch)
+                    )
+                if fill is not None:
+                    passes = fill.store(number, passes)
+                for chunk, tensors in passes:
+                    if len(chunk.row):
+                        if recorder is not None:
+                            recorder.update(chunk, tensors)
+                        for consumer, tensor in zip(consumers, tensors, strict=True):
+                            for activations in consumer.hook_point.read(tensor, chunk):
                                 consumer.update(activations)
                 if checkpoint is not None:
                     checkpoint.offer(number)

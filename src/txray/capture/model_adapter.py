@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from txray.capture.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
-from txray.capture.encoding import EncodedDocument, Indices, ModelInput, inputs
-from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.forward.dry_run_inputs import min_input_length, padded_input, sample_words, text_ids
+from txray.capture.output.predictions import predictor_for
+from txray.capture.source import ActivationSource, ModuleSource
+from txray.capture.text.encoding import EncodedDocument, Indices, ModelInput, inputs
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line
@@ -36,42 +38,16 @@ _CHUNK_STEPS = 2048
 """Time steps of one call of a recurrent layer; longer documents continue with its state."""
 
 
-class ModelAdapter(Protocol):
-    """Encodes documents for one type of model and runs it."""
+class ModelAdapter(ActivationSource, Protocol):
+    """An activation source that is a module, whose layers are found by dry runs."""
 
     @property
     def module(self) -> nn.Module:
         """Return the module that runs."""
 
     @property
-    def name(self) -> str:
-        """Return the name of the model in manifests."""
-
-    @property
-    def pooling(self) -> str:
-        """Return how the pieces of a word are combined: `max`, `mean`, `first` or `last`."""
-
-    @property
-    def padded(self) -> bool:
-        """Return whether inputs of different length may share a batch."""
-
-    @property
     def autocast(self) -> torch.dtype | None:
         """Return the dtype of the operations for which PyTorch considers it safe; None for that of the model."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return how documents are read, as plain JSON values for the manifest."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Return a fingerprint of the encoding and of the code that runs; see `txray.identity`."""
-
-    def encode(self, document: Document) -> tuple[EncodedDocument, list[ModelInput]]:
-        """Return the encoded document, with the number of skipped words, and its inputs."""
-
-    def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
-        """Run the model over a batch; the hooks have the activations of a chunk when it is yielded."""
 
     def dry_run(self, documents: int, steps: int) -> int:
         """Run the model over an input of this size, or a shorter one if it cannot read that much.
@@ -91,7 +67,7 @@ class ModelAdapter(Protocol):
         """Return the time steps by which a layer's output lags behind the input; None if unknown."""
 
 
-class RecurrentAdapter:
+class RecurrentAdapter(ModuleSource):
     """Adapter of the word-level recurrent language models and classifiers.
 
     A document is read as `<eos> w1 ... wn <eos>`; the two `<eos>` are never counted.
@@ -113,6 +89,7 @@ class RecurrentAdapter:
         self.autocast = autocast
         self.settings: dict[str, Any] = {"ends": "<eos>", **_recorded(autocast)}
         self.name = type(model).__name__
+        self.chunk_steps = None if isinstance(model, SentimentClassifier) else _CHUNK_STEPS
         self._model = model
         self._outputs = outputs
         self._lowered = [word.lower() for word in model.vocabulary.words]
@@ -135,7 +112,7 @@ class RecurrentAdapter:
     def chunks(self, batch: list[ModelInput]) -> Iterator[ForwardChunk]:
         """Run the model over a batch and yield chunk by chunk."""
         ids, lengths = _padded(batch, 0, input_device(self._model))
-        steps = ids.shape[1] if isinstance(self._model, SentimentClassifier) else _CHUNK_STEPS
+        steps = self.chunk_steps or ids.shape[1]
         state = None
         for start in range(0, ids.shape[1], steps):
             hidden, state = self._model.hidden_states(ids[:, start : start + steps], state)
@@ -193,16 +170,24 @@ class RecurrentAdapter:
         return None, None
 
 
-class TextModelAdapter:
+class TextModelAdapter(ModuleSource):
     """Adapter of a `TextModel`, with pieces of words and inputs of bounded length."""
 
+    chunk_steps = None
+
     def __init__(
-        self, model: TextModel, *, autocast: torch.dtype | None, corpus: Corpus | None = None
+        self,
+        model: TextModel,
+        *,
+        outputs: bool = False,
+        autocast: torch.dtype | None,
+        corpus: Corpus | None = None,
     ) -> None:
         """Adapt `model`.
 
         Args:
             model: any text model.
+            outputs: whether to compute what it predicts.
             autocast: dtype of its operations.
             corpus: provides the words of dry runs; common words by default.
         """
@@ -212,7 +197,7 @@ class TextModelAdapter:
         self.name = model.name or type(self.module).__name__
         self.pooling = model.pooling
         self.padded = model.supports_padding
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "pooling": model.pooling,
             "limit": model.max_length,
             "overlap": model.overlap,
@@ -221,6 +206,9 @@ class TextModelAdapter:
             "batches": "padded" if self.padded else "equal lengths",
             **_recorded(autocast),
         }
+        self.predictor = predictor_for(model) if outputs else None
+        if self.predictor is not None:
+            self.settings["output"] = self.predictor.settings
         self._corpus = corpus
         self._lags = [(layer_pattern(pattern), lag) for pattern, lag in model.lags.items()]
 
@@ -228,7 +216,7 @@ class TextModelAdapter:
     def fingerprint(self) -> str:
         """Return a fingerprint of the options of the text model and of the code that the module runs."""
         options = {option.name: getattr(self.model, option.name) for option in fields(self.model)}
-        for name in ("module", "name", "task", "classes"):
+        for name in ("module", "name", "task", "classes", "output_name", "language_model"):
             del options[name]
         if self.model.encodes == "words":
             del options["encodes"]
@@ -244,19 +232,28 @@ class TextModelAdapter:
         mask = torch.from_numpy(np.arange(ids.shape[1]) < lengths[:, None]).to(ids.device)
         names = list(dict.fromkeys(model_input.encoded.document.id for model_input in batch))
         shown = f"{', '.join(repr(name[:40]) for name in names[:3])}{', ...' if len(names) > 3 else ''}"
-        self.run(ids, mask, f"documents {shown}")
+        output = self.run(ids, mask, f"documents {shown}")
         pieces = np.array([len(model_input.steps) for model_input in batch])
         before = np.cumsum(pieces) - pieces
+        row = np.repeat(np.arange(len(batch)), [len(model_input.words) for model_input in batch])
+        starts = np.concatenate(
+            [model_input.starts + int(offset) for model_input, offset in zip(batch, before, strict=True)]
+        )
+        step = np.concatenate([model_input.steps for model_input in batch])
+        outputs = None
+        if self.predictor is not None:
+            # The last piece of a word predicts what follows the word.
+            outputs = self.predictor.names(output, row, step[np.append(starts, len(step))[1:] - 1])
+        del output  # its logits may be larger than everything else
         yield ForwardChunk(
             batch=batch,
-            row=np.repeat(np.arange(len(batch)), [len(model_input.words) for model_input in batch]),
+            row=row,
             word=np.concatenate([model_input.words for model_input in batch]),
-            starts=np.concatenate(
-                [model_input.starts + int(offset) for model_input, offset in zip(batch, before, strict=True)]
-            ),
-            step=np.concatenate([model_input.steps for model_input in batch]),
+            starts=starts,
+            step=step,
             lengths=lengths,
             steps=ids.shape[1],
+            outputs=outputs,
         )
 
     def dry_run(self, documents: int, steps: int) -> int:
@@ -282,14 +279,14 @@ class TextModelAdapter:
     def _dry_text(self) -> Indices:
         return text_ids(self.model, sample_words(self._corpus))
 
-    def run(self, ids: Tensor, mask: Tensor, what: str) -> None:
-        """Run the model on ids and a mask, described by `what` in errors.
+    def run(self, ids: Tensor, mask: Tensor, what: str) -> object:
+        """Run the model on ids and a mask, described by `what` in errors, and return its output.
 
         Raises:
             CaptureError: the model fails.
         """
         try:
-            self.model.forward(self.module, ids, mask)
+            return self.model.forward(self.module, ids, mask)
         except TxrayError:
             raise
         except Exception as error:
@@ -320,7 +317,7 @@ def adapter_for(
 
     Raises:
         UnknownNameError: unknown dtype.
-        UsageError: txray does not know how this type of model reads documents, or what its outputs are.
+        UsageError: txray does not know how this type of model reads documents, or what it predicts.
     """
     if autocast is not None and autocast not in _AUTOCAST:
         raise UnknownNameError.of("autocast", autocast, list(_AUTOCAST))
@@ -331,11 +328,7 @@ def adapter_for(
     if isinstance(model, RecurrentModel):
         return RecurrentAdapter(model, outputs=outputs, autocast=dtype)
     if isinstance(model, TextModel):
-        if outputs:
-            raise UsageError(
-                "feature type 'output': only the outputs of txray's own models are known; omit it"
-            )
-        return TextModelAdapter(model, autocast=dtype, corpus=corpus)
+        return TextModelAdapter(model, outputs=outputs, autocast=dtype, corpus=corpus)
     remedy = "load it with txray.load_model, or wrap it in a txray.TextModel"
     if is_a(model, "transformers.PreTrainedModel"):
         remedy = "pass its tokenizer: txray.models.from_transformers(model, tokenizer)"

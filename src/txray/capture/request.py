@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import nn
 
+from txray.activations.stored import StoredActivations
+from txray.activations.writer import SaveActivations
 from txray.capture.layer import Layer
 from txray.capture.model_adapter import Autocast
 from txray.capture.scales import Scales
@@ -29,7 +31,7 @@ class CollectRequest:
         UsageError: no layer or feature type, one that occurs twice, or a number out of range.
     """
 
-    model: nn.Module | TextModel
+    model: nn.Module | TextModel | StoredActivations
     corpus: Corpus
     layers: tuple[str | Layer, ...]
     feature_types: tuple[str, ...]
@@ -44,6 +46,7 @@ class CollectRequest:
     checkpoint_seconds: float
     memory: int | None
     autocast: Autocast | None
+    save_activations: SaveActivations | None = None
 
     def __post_init__(self) -> None:
         for argument, names in (("layers", self.layers), ("feature_types", self.feature_types)):

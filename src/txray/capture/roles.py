@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from txray.capture.compiled import is_observable
-from txray.capture.fused_experts import Experts, experts_in, uncomputable
-from txray.capture.heads import n_heads
-from txray.capture.hooks import evaluating, first_tensor, modules_by_name, with_first_tensor
+from txray.capture.experts.fused import Experts, experts_in, uncomputable
+from txray.capture.forward.compiled import is_observable
+from txray.capture.forward.heads import n_heads
+from txray.capture.forward.hooks import evaluating, first_tensor, modules_by_name, with_first_tensor
 from txray.capture.layer import Layer
 from txray.capture.model_adapter import ModelAdapter, adapter_for
 from txray.layer_patterns import matching_names

@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from txray.capture.checkpoint import FolderCheckpoints
-from txray.capture.estimate import format_bytes, require_memory
-from txray.capture.features import OUTPUT
+from txray.capture.checkpoint import FolderCheckpoints, Stateful
+from txray.capture.estimate import format_bytes, free_memory, require_memory
+from txray.capture.expected_power import ExpectedPower, TextSize, expected_power
+from txray.capture.forward.padding import settle_padding
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import adapter_for
-from txray.capture.padding import settle_padding
+from txray.capture.model_adapter import RecurrentAdapter
+from txray.capture.output_cache import FREE_SHARE, MAX_BYTES, OutputCache
 from txray.capture.request import CollectRequest
 from txray.capture.scales import Scales, ScaleTally, scale_table
+from txray.capture.source_for import source_for
+from txray.capture.stored.adapter import StoredAdapter
+from txray.capture.stored.recorder import ActivationRecorder
 from txray.corpus.corpus import Corpus
-from txray.errors import CaptureError
+from txray.errors import CaptureError, PowerWarning, warn_user
 from txray.identity import derived
-from txray.models.fingerprint import model_fingerprint
+from txray.models.base_model import input_device
 from txray.preferences import Preferences, Stage
+from txray.preferences.output_tokens import OUTPUT
 from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import tag_table
 
@@ -37,16 +42,18 @@ class SinglePass:
         collection = Collection(request)
         source = request.source()
         collection.require_memory(source)
+        collection.estimate_power(source)
         checkpoints = None
         if request.checkpoint is not None:
             settings = collection.settings(source)
             checkpoints = FolderCheckpoints(request.checkpoint, settings, request.checkpoint_seconds)
-        scales = request.scales
+        scales, cache = request.scales, None
         if collection.needs_scales:
             tallies = collection.scale_tallies()
-            collection.measure_scales(source, tallies, checkpoints)
+            cache = collection.output_cache()
+            collection.measure_scales(source, tallies, checkpoints, fill=cache)
             scales = Scales.measured(request.name, tallies)
-        return collection.stage(source, scales, checkpoints, max_words=request.max_words)
+        return collection.stage(source, scales, checkpoints, max_words=request.max_words, cached=cache)
 
 
 class Collection:
@@ -59,7 +66,7 @@ class Collection:
             TxrayError: as `txray.collect` does, except for errors of the text.
         """
         self.request = request
-        self._adapter = adapter_for(
+        self._adapter = source_for(
             request.model,
             outputs=OUTPUT in request.feature_types,
             autocast=request.autocast,
@@ -70,15 +77,16 @@ class Collection:
         for hook_point in self._hook_points:
             hook_point.require_supported(request.feature_types)
         self._standardized = [point for point in self._hook_points if point.selection.standardize == "zscore"]
-        self._fingerprint = model_fingerprint(self._adapter.module)
+        self._model = self._adapter.identify()
         self._needed = 0
+        self._weakest: ExpectedPower | None = None
 
     def settings(self, corpus: Corpus) -> dict[str, Any]:
         """Return everything that the result depends on, as plain JSON values."""
         request = self.request
         return {
             "name": request.name,
-            "model": self._fingerprint,
+            "model": self._model["fingerprint"],
             "reading code": self._reading_code(),
             "corpus": corpus.fingerprint,
             "layers": [[point.layer, *point.settings().values()] for point in self._hook_points],
@@ -88,6 +96,16 @@ class Collection:
             "exemplars": request.exemplars,
             "batch_positions": request.batch_positions,
             "scales": None if request.scales is None else request.scales.table.write_json(),
+            **(
+                {}
+                if request.save_activations is None
+                else {
+                    "save_activations": [
+                        str(request.save_activations.folder),
+                        request.save_activations.settings,
+                    ]
+                }
+            ),
         }
 
     def _reading_code(self) -> str:
@@ -106,6 +124,25 @@ class Collection:
             self._hook_points, self._adapter, corpus, self.request.feature_types, self.request.folds, allowed
         )
 
+    def estimate_power(self, corpus: Corpus) -> None:
+        """Estimate the changes that this collection would show; see `txray.capture.expected_power`.
+
+        Recurrent models are left out, because they read faster than their texts can be counted, and stored activations.
+
+        Warns:
+            PowerWarning: a layer of another model would hardly show any.
+        """
+        if isinstance(self._adapter, RecurrentAdapter | StoredAdapter):
+            return
+        folds = self.request.folds
+        estimates = list(expected_power(self._hook_points, TextSize.of(corpus), folds))
+        self._weakest = min(estimates, key=lambda estimate: estimate.wins, default=None)
+        lines = [(estimate, estimate.warning(folds)) for estimate in estimates]
+        warned = [(estimate.wins, line) for estimate, line in lines if line]
+        if warned:
+            others = "" if len(warned) == 1 else f" (and {len(warned) - 1} more of its layers)"
+            warn_user(min(warned)[1] + others, PowerWarning)
+
     @property
     def needs_scales(self) -> bool:
         """Return whether a first pass over all documents must measure means and deviations."""
@@ -115,14 +152,31 @@ class Collection:
         """Return an empty tally for each layer that needs scales."""
         return list(map(ScaleTally, self._standardized))
 
+    def output_cache(self) -> OutputCache | None:
+        """Return an empty cache for both passes over the documents; None if the second pass has to read again.
+
+        That is the case if it reads more layers than the first, on devices whose memory the model needs, and for stored
+        activations.
+        """
+        if len(self._standardized) < len(self._hook_points) or isinstance(self._adapter, StoredAdapter):
+            return None
+        if input_device(self._adapter.module).type != "cpu":
+            return None
+        return OutputCache(min(MAX_BYTES, free_memory() // FREE_SHARE))
+
     def measure_scales(
-        self, corpus: Corpus, tallies: Sequence[ScaleTally], checkpoints: FolderCheckpoints | None = None
+        self,
+        corpus: Corpus,
+        tallies: Sequence[ScaleTally],
+        checkpoints: FolderCheckpoints | None = None,
+        fill: OutputCache | None = None,
     ) -> None:
-        """Add the activations at all words of a corpus to `tallies`."""
+        """Add the activations at all words of a corpus to `tallies`, and the outputs of layers to `fill`."""
         checkpoint = None if checkpoints is None else checkpoints.for_pass("scales", tallies)
         stream = DocumentStream(corpus, self._adapter, tagged=False)
         description = f"scales of {self.request.name}"
-        run(self._adapter, stream, tallies, self.request.batch_positions, description, None, checkpoint)
+        positions = self.request.batch_positions
+        run(self._adapter, stream, tallies, positions, description, None, checkpoint, fill=fill)
         if checkpoint is not None:
             checkpoint.complete()
 
@@ -133,6 +187,7 @@ class Collection:
         checkpoints: FolderCheckpoints | None = None,
         *,
         max_words: int | None = None,
+        cached: OutputCache | None = None,
     ) -> Stage:
         """Return the stage of a corpus.
 
@@ -141,6 +196,7 @@ class Collection:
             scales: scales of all layers that standardize; None if there are none.
             checkpoints: state to resume from.
             max_words: number of words, if known, for the progress bar.
+            cached: outputs of the layers that the first pass stored.
         """
         request = self.request
         hook_points = self._hook_points if scales is None else scales.applied_to(self._hook_points)
@@ -148,13 +204,43 @@ class Collection:
             LayerTally(hook_point, request.feature_types, request.folds, request.exemplars)
             for hook_point in hook_points
         ]
-        stream = DocumentStream(corpus, self._adapter, tagged={"token", "pos"} <= set(request.feature_types))
+        recorder = self._recorder(corpus)
+        tagged = {"token", "pos"} <= set(request.feature_types)
+        stream = DocumentStream(corpus, self._adapter, tagged=tagged, recorder=recorder)
         description = f"collecting {request.name}"
-        if self._needed:
-            description += f" (tallies up to {format_bytes(self._needed)})"
-        checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", tallies)
-        run(self._adapter, stream, tallies, request.batch_positions, description, max_words, checkpoint)
-        return self._stage(corpus, tallies, stream)
+        notes = [f"tallies up to {format_bytes(self._needed)}"] if self._needed else []
+        notes += [] if self._weakest is None else [str(self._weakest)]
+        if notes:
+            description += f" ({'; '.join(notes)})"
+        stateful: list[Stateful] = [*tallies, *([] if recorder is None else [recorder])]
+        checkpoint = None if checkpoints is None else checkpoints.for_pass("tallies", stateful)
+        positions = request.batch_positions
+        run(
+            self._adapter,
+            stream,
+            tallies,
+            positions,
+            description,
+            max_words,
+            checkpoint,
+            recorder,
+            cached=cached,
+        )
+        stage = self._stage(corpus, tallies, stream)
+        if recorder is not None:
+            recorder.finish(stage.manifest["corpus"])
+        return stage
+
+    def _recorder(self, corpus: Corpus) -> ActivationRecorder | None:
+        """Return what saves the activations, if they are to be saved."""
+        options = self.request.save_activations
+        if options is None:
+            return None
+        settings = self.settings(corpus)
+        # The activations themselves do not depend on these.
+        for name in ("feature_types", "folds", "exemplars", "scales", "name"):
+            del settings[name]
+        return ActivationRecorder(options, settings, self._adapter, self._hook_points)
 
     def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], stream: DocumentStream) -> Stage:
         name = self.request.name
@@ -193,7 +279,7 @@ class Collection:
             **shard_of(corpus),
         }
         manifest = {
-            "model": {"type": self._adapter.name, "fingerprint": self._fingerprint},
+            "model": self._model,
             "reading": self._adapter.settings,
             **({"text": dict(sorted(stream.read_as.items()))} if stream.read_as else {}),
             "corpus": corpus_entry,

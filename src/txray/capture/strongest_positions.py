@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.capture.activations import SelectedActivations
-from txray.capture.context import around
-from txray.capture.encoding import EncodedDocument, Indices
-from txray.capture.words import ChunkWords
+from txray.capture.text.context import around
+from txray.capture.text.encoding import EncodedDocument, Indices
+from txray.capture.text.words import ChunkWords
 from txray.errors import CorpusError
 from txray.preferences.exemplars import CONTEXT
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from txray.capture.hooks import modules_by_name
+from txray.capture.forward.hooks import modules_by_name
 from txray.capture.layer import Layer
 from txray.errors import UsageError
 from txray.models.base_model import unwrapped

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txray.capture.activations import as_numpy
-from txray.capture.encoding import Indices
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.loop import DocumentStream, run
-from txray.capture.model_adapter import ModelAdapter
+from txray.capture.source import ActivationSource
+from txray.capture.text.encoding import Indices
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CaptureError
@@ -117,7 +117,7 @@ class WordActivations:
 
 
 def read_block(
-    adapter: ModelAdapter, hook_points: Sequence[HookPoint], block: DocumentBlock, batch_positions: int
+    adapter: ActivationSource, hook_points: Sequence[HookPoint], block: DocumentBlock, batch_positions: int
 ) -> tuple[list[WordActivations], Counter[str]]:
     """Return the activations of each hook point at a block of documents, and the number of unread words by reason."""
     activations = [WordActivations(hook_point, block) for hook_point in hook_points]

@@ -44,6 +44,26 @@ def collect(
         Literal["bfloat16", "float16"] | None,
         typer.Option("--autocast", help="Reduced precision: faster on some devices, less exact."),
     ] = None,
+    output_tokens: Annotated[
+        int,
+        typer.Option(
+            help="Number of tokens that each neuron of a language model promotes and suppresses most, to be stored."
+        ),
+    ] = 0,
+    save_activations: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that the activations are saved to, from which txray collect, layers and similarity can read "
+            "them instead of the model."
+        ),
+    ] = None,
+    activations_type: Annotated[
+        Literal["float32", "float16", "bfloat16"] | None,
+        typer.Option("--activations-type", help="Type of the saved numbers; that of the layer by default."),
+    ] = None,
+    activations_limit: Annotated[
+        float | None, typer.Option(help="Maximum size of the saved activations in GiB.")
+    ] = None,
     base: options.Base = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing stage.")] = False,
     device: options.Device = "auto",
@@ -52,10 +72,10 @@ def collect(
 
     If interrupted, rerun the command to resume from the last checkpoint.
     """
+    from txray.activations import SaveActivations
     from txray.capture import collect as collect_stage
     from txray.cli.sharding import rank_device, shard_and_folder
     from txray.files import require_replaceable
-    from txray.models import load_model
     from txray.preferences.manifest import CHECKPOINT, MANIFEST
     from txray.training import device_of
 
@@ -64,6 +84,14 @@ def collect(
         raise UsageError(f"--checkpoint {checkpoint}: give a number of seconds, such as 60")
     engine = engine_options.open(device)
     name = name or out.name
+    if save_activations is None and (activations_type is not None or activations_limit is not None):
+        raise UsageError("--activations-type and --activations-limit need --save-activations")
+    save = None
+    if save_activations is not None:
+        _, folder = shard_and_folder(engine_options.shard, save_activations)
+        save = SaveActivations(
+            folder, dtype=activations_type, max_bytes=options.memory_in_bytes(activations_limit)
+        )
     shard, out = shard_and_folder(engine_options.shard, out)
     require_replaceable(out, (MANIFEST, CHECKPOINT))
     if (out / MANIFEST).exists():
@@ -78,7 +106,7 @@ def collect(
     # The workers of an engine move the model to their own devices.
     model_device = device_of("cpu" if engine is not None else device)
     run_device = rank_device(model_device, engine_options.shard)
-    loaded = load_model(model, base=base).to(run_device)
+    loaded = options.open_source(model, base).to(run_device)
     stage = collect_stage(
         loaded,
         collect_options.annotated(corpus),
@@ -93,11 +121,15 @@ def collect(
         checkpoint_seconds=checkpoint,
         memory=max_bytes,
         autocast=autocast,
+        output_tokens=output_tokens,
         engine=engine,
+        save_activations=save,
     )
     stage.save(out)
     _print_counts(stage)
     typer.echo(f"stage in {out}")
+    if save is not None:
+        typer.echo(f"activations in {save.folder}")
 
 
 def _print_counts(stage: Stage) -> None:

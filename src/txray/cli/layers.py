@@ -38,11 +38,11 @@ def layers(
     """
     import polars as pl
 
+    from txray.activations import StoredActivations
     from txray.capture import layer_shapes
     from txray.cli.tables import print_table
-    from txray.models import load_model
 
-    loaded = load_model(model, base=base)
+    loaded = options.open_source(model, base)
     rows = [
         (
             shape.name,
@@ -66,7 +66,7 @@ def layers(
         typer.echo(
             "calls: runs per forward pass, and other names; --layer NAME:call=0 collects the first run"
         )
-    if pattern == ["**"]:
+    if pattern == ["**"] and not isinstance(loaded, StoredActivations):
         for line in role_lines(loaded):
             typer.echo(line)
 

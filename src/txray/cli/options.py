@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from txray import capture
+    from txray.activations import StoredActivations
     from txray.corpus import Corpus
-    from txray.models import TextModel
+    from txray.models import RecurrentLanguageModel, SentimentClassifier, TextModel
     from txray.tracking import Logger
 
 # Importing the choices from the packages that define them would load torch or polars for every --help.
-TextFormat = Literal["wikitext", "imdb", "conllu", "text", "jsonl", "parquet", "hf", "demo"]
+TextFormat = Literal["wikitext", "imdb", "conllu", "text", "jsonl", "parquet", "hf", "demo", "activations"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 WeightName = Literal["mean", "mass", "count"]
 LoggerName = Literal["wandb", "tensorboard", "mlflow", "visdom"]
@@ -78,7 +79,10 @@ Base = Annotated[
 Format = Annotated[
     TextFormat,
     typer.Option(
-        "--format", "-f", help="Format of the text; hf: a data set saved to disk; demo: the embedded corpus."
+        "--format",
+        "-f",
+        help="Format of the text; hf: a data set saved to disk; demo: the embedded "
+        "corpus; activations: the text of stored activations.",
     ),
 ]
 Text = Annotated[
@@ -183,9 +187,15 @@ class SourceOptions:
 
         text = text or self.text
         flags = {name: True for name in ("tokenized", "html") if getattr(self, name)}
-        if self.text_format == "demo":
+        if self.text_format in ("demo", "activations"):
             if flags:
-                raise UsageError(f"--{next(iter(flags))}: does not apply to --format demo; leave it out")
+                raise UsageError(
+                    f"--{next(iter(flags))}: does not apply to --format {self.text_format}; leave it out"
+                )
+            if self.text_format == "activations":
+                from txray.activations import read_activations
+
+                return read_activations(text).corpus()
             return demo_corpus(text, words=DEMO_WORDS, seed=self.seed, split=split or "train")
         return read_corpus(self.text_format, text, split=split, **flags)
 
@@ -252,12 +262,16 @@ class CollectOptions:
     spacy: annotate.Pipelines = None
     max_words: MaxWords = None
 
-    def layers(self, model: TextModel | nn.Module, device: str = "cpu") -> list[str | capture.Layer]:
+    def layers(
+        self, model: TextModel | nn.Module | StoredActivations, device: str = "cpu"
+    ) -> list[str | capture.Layer]:
         """Return the layers to collect from a model, see `default_layers` and `layers_through`."""
+        from txray.activations import StoredActivations
         from txray.cli.through import layers_through
 
         if self.through:
-            return layers_through(self.layer, self.through, device, model)
+            whole = None if isinstance(model, StoredActivations) else model
+            return layers_through(self.layer, self.through, device, whole)
         return list(default_layers(self.layer, model))
 
     def annotated(self, corpus: Corpus) -> Corpus:
@@ -265,17 +279,37 @@ class CollectOptions:
         return annotate.with_annotations(corpus, self.tagger, self.lexicon, self.spacy)
 
 
-def default_layers(layers: Sequence[str], model: TextModel | nn.Module) -> list[str]:
-    """Return the layers that `--layer` names, or the default ones: `rnn`, or the MLP neurons of a transformer.
+def open_source(
+    model: str, base: str | None = None
+) -> RecurrentLanguageModel | SentimentClassifier | TextModel | StoredActivations:
+    """Return the model, or the stored activations, that an argument names.
+
+    Raises:
+        TxrayError: errors of `txray.load_model` and `txray.read_activations`.
+    """
+    from txray.activations import read_activations
+    from txray.activations.read import is_activations
+    from txray.models import load_model
+
+    return read_activations(model) if is_activations(model) else load_model(model, base=base)
+
+
+def default_layers(layers: Sequence[str], model: TextModel | nn.Module | StoredActivations) -> list[str]:
+    """Return the layers that `--layer` names, or the default ones.
+
+    These are all layers of stored activations, `rnn`, or the MLP neurons of a transformer.
 
     Raises:
         UsageError: the model has neither.
     """
     if layers:
         return list(layers)
+    from txray.activations import StoredActivations
     from txray.capture import layer_names, layer_roles
     from txray.models import TextModel
 
+    if isinstance(model, StoredActivations):
+        return list(model.layers)
     if not isinstance(model, TextModel) or "rnn" in layer_names(model.module):
         return ["rnn"]
     roles = layer_roles(model)

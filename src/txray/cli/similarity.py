@@ -46,7 +46,6 @@ def similarity(
     from txray.capture.layer_similarity import layer_similarity
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
-    from txray.models import load_model
     from txray.plots import layer_similarity as draw
     from txray.plots import save_figure
     from txray.training import device_of
@@ -54,8 +53,8 @@ def similarity(
     max_bytes = options.memory_in_bytes(memory)
     if out is not None:
         require_replaceable(out, (LayerSimilarity.SUMMARY_FILE,))
-    models = [load_model(before).to(device_of(device))]
-    models.append(models[0] if before == after else load_model(after).to(device_of(device)))
+    models = [options.open_source(before).to(device_of(device))]
+    models.append(models[0] if before == after else options.open_source(after).to(device_of(device)))
     result = layer_similarity(
         models[0],
         models[1],

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from txray._optional import import_extra
+from txray.activations.stored import StoredActivations
 from txray.capture.request import CollectRequest
 from txray.corpus.corpus import Corpus
 from txray.errors import EngineError, UsageError, in_one_line
@@ -125,6 +126,7 @@ class Cluster:
         """
         # Computed now, so that the workers need not read the whole corpus for it.
         _ = source.fingerprint
+        assert not isinstance(request.model, StoredActivations)  # the engine refuses them
         module = module_of(request.model)
         with _on_processor(module):
             model = self._put(

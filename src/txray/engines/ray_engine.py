@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from txray.activations.stored import StoredActivations
 from txray.capture.request import CollectRequest
 from txray.capture.scales import Scales
 from txray.capture.single_pass import Collection, shard_of
@@ -76,6 +77,11 @@ class Ray:
 
     def collect(self, request: CollectRequest) -> Stage:
         """Collect a stage; called by `txray.collect`."""
+        if request.save_activations is not None or isinstance(request.model, StoredActivations):
+            what = "stored activations" if request.save_activations is None else "save_activations"
+            raise UsageError(
+                f"engine ray: {what}: only a single process reads and writes them; omit the engine"
+            )
         n_shards = self.shards or _SHARDS_PER_WORKER * self.workers
         # More workers than shards would have nothing to read.
         workers = min(self.workers, n_shards)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from txray.models.base_model import (
     input_device,
     pretrained_in,
 )
+from txray.models.piece_names import PieceNames
 from txray.models.pieces import PieceEncoder, require_pieces, special_ids
 from txray.models.text_model import Pooling, Task, TextModel
 from txray.models.transformer_lens import from_transformer_lens
@@ -46,6 +47,7 @@ def from_transformers(
     pooling: Pooling = "max",
     task: Task = "none",
     classes: Sequence[str] = (),
+    language_model: Callable[[nn.Module], nn.Module] | None = None,
 ) -> TextModel:
     """Return a `TextModel` of a transformer in memory, such as one that is being trained.
 
@@ -59,6 +61,7 @@ def from_transformers(
         tokenizer: its tokenizer, fast if possible (see the page on models for others); that of the object by default.
         window, overlap, pooling: see `hugging_face`.
         task, classes: see `TextModel`; not needed for collection.
+        language_model: see `TextModel`; by default the module itself if it is a causal language model.
 
     Raises:
         UsageError: there is no model of transformers, no tokenizer that can be used, or `window` is more than the model
@@ -88,6 +91,8 @@ def from_transformers(
             f"{name}: window={window}; the model reads at most {max_length} positions; choose a smaller one"
         )
     padding = _padding(tokenizer, pretrained, (*prefix, *suffix))
+    if language_model is None and task_of(module)[0] == "next-word":
+        language_model = itself
     call, encode = _Call(module, padding), PieceEncoder(tokenizer)
     return TextModel(
         module=module,
@@ -104,7 +109,14 @@ def from_transformers(
         lags=_lags(module, [*prefix, *encode.known_ids()[:3], *suffix]) if call.reads_both_sides else {},
         task=task,
         classes=tuple(classes),
+        output_name=PieceNames(tokenizer),
+        language_model=language_model,
     )
+
+
+def itself(module: nn.Module) -> nn.Module:
+    """Return a module unchanged: it is a language model already."""
+    return module
 
 
 def task_of(module: nn.Module) -> tuple[Task, tuple[str, ...]]:

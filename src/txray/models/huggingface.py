@@ -15,6 +15,7 @@ from txray.errors import SnapshotError, TxrayError, UsageError, in_one_line
 from txray.models.adapter import from_transformers
 from txray.models.base_model import base_model_of, base_prefix, unwrapped
 from txray.models.folders import CONFIG, HUB, Contents, contents_of
+from txray.models.language_head import HeadSource
 from txray.models.peft_adapter import AdapterWeights
 from txray.models.pieces import require_pieces
 from txray.models.text_model import Pooling, Task, TextModel
@@ -81,7 +82,15 @@ def hugging_face(
         tokenizer.model_max_length = min(tokenizer.model_max_length, contents.max_length)
     names = _classes(config, name, classes) if task == "classification" else ()
     return from_transformers(
-        module.eval(), tokenizer, window=window, overlap=overlap, pooling=pooling, task=task, classes=names
+        module.eval(),
+        tokenizer,
+        window=window,
+        overlap=overlap,
+        pooling=pooling,
+        task=task,
+        classes=names,
+        # Read when it is needed; that of an adapter is loaded with it only.
+        language_model=HeadSource(contents.weights) if head is False and contents.adapter is None else None,
     )
 
 

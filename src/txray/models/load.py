@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from txray.activations.read import is_activations, read_activations
+from txray.activations.stored import StoredActivations
 from txray.errors import SnapshotError, UsageError
 from txray.models.adapter import from_transformers, task_of
 from txray.models.folders import CONFIG, HUB, is_model_folder
@@ -51,6 +53,8 @@ def load_model(
         raise UsageError(
             f"load_model: got a {type(name).__name__}; pass a name or folder, or the object itself to txray.collect"
         )
+    if is_activations(name):
+        raise SnapshotError(_not_a_model(name))
     _require_folder(name)
     if base is not None:
         _require_folder(base)
@@ -74,11 +78,13 @@ def as_model(model: Any) -> Any:
     `TextModel` of that model. Everything else is returned unchanged.
 
     Raises:
-        UsageError: the object holds no model that can be read with, or no tokenizer.
+        UsageError: the object holds no model that can be read with, or no tokenizer; or it is stored activations.
         SnapshotError: there is no model of that name.
     """
     if isinstance(model, str | Path):
         return load_model(model)
+    if isinstance(model, StoredActivations):
+        raise UsageError(_not_a_model(model.files.location))
     if not is_wrapper(model) and not is_transformer_lens(model):
         return model
     contents = wrapped_model(model)
@@ -86,6 +92,26 @@ def as_model(model: Any) -> Any:
         return contents.module
     task, classes = ("none", ()) if is_transformer_lens(model) else task_of(contents.module)
     return from_transformers(model, task=task, classes=classes)
+
+
+def as_source(model: Any) -> Any:
+    """Return what activations can be read from: stored activations, opened if they are named, or `as_model(model)`.
+
+    Raises:
+        TxrayError: as `as_model`, or `txray.read_activations`.
+    """
+    if isinstance(model, StoredActivations):
+        return model
+    if isinstance(model, str | Path) and is_activations(model):
+        return read_activations(model)
+    return as_model(model)
+
+
+def _not_a_model(name: Path | str) -> str:
+    return (
+        f"{name}: holds stored activations, not a model that can run; only collection, the list of layers and the "
+        "similarity of layers can read them"
+    )
 
 
 def _require_folder(name: Path | str) -> None:

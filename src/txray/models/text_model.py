@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from txray.corpus.document import Document
 from txray.errors import UnknownNameError, UsageError
+from txray.models.base_model import unwrapped
 
 Pooling = Literal["max", "mean", "first", "last"]
 """How the pieces of a word are combined."""
@@ -51,6 +52,8 @@ class Pieces:
 Encode = Callable[[Any], "Pieces | Sequence[int]"]
 """Encodes the words of a document, or the document itself, see `TextModel.encodes`."""
 Forward = Callable[[nn.Module, Tensor, Tensor], object]
+OutputName = Callable[[int], str | None]
+"""Names an id that a language model predicts; None for an id without a name."""
 
 
 def read_ids(module: nn.Module, ids: Tensor, mask: Tensor) -> object:
@@ -97,6 +100,10 @@ class TextModel:
             logits; `next-word`: (documents, time, ids) logits of the next id; `none`: nothing that can be scored.
             Needed by pruning only.
         classes: names of the classes of a classification, in the order of the logits, as in the labels of documents.
+        output_name: id -> name of what a language model predicts, or None for an id without a name. Needed for the
+            feature type `output` and by `txray.output_tokens` only, like the next attribute.
+        language_model: module -> the language model around it, whose forward pass returns the logits of the next id; by
+            default `module` itself if `task` is `next-word`.
 
     Raises:
         UnknownNameError: unknown pooling or task.
@@ -119,6 +126,8 @@ class TextModel:
     task: Task = "none"
     classes: tuple[str, ...] = ()
     encodes: Encodes = "words"
+    output_name: OutputName | None = None
+    language_model: Callable[[nn.Module], nn.Module] | None = None
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -152,6 +161,21 @@ class TextModel:
         """Move the module to a device, and return the model."""
         self.module.to(device)
         return self
+
+    def with_head(self) -> nn.Module:
+        """Return the module that predicts the next id: `module` itself, or the language model around it.
+
+        Raises:
+            UsageError: the model predicts no next id, or its ids have no names.
+            SnapshotError: the head cannot be read.
+        """
+        module = unwrapped(self.module)
+        if (self.language_model is None and self.task != "next-word") or self.output_name is None:
+            raise UsageError(
+                f"model {self.name or type(module).__name__!r}: it is not known to predict the next word; use a causal "
+                "language model, or pass task='next-word' and output_name to its TextModel"
+            )
+        return module if self.language_model is None else self.language_model(module)
 
     @property
     def supports_padding(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from txray.errors import UsageError
+from txray.models.piece_names import PieceNames
 from txray.models.pieces import PieceEncoder, require_pieces
 from txray.models.text_model import Pooling, TextModel
 
@@ -52,6 +53,7 @@ def from_transformer_lens(
         overlap=overlap,
         pooling=pooling,
         task="next-word",
+        output_name=PieceNames(tokenizer),
     )
 
 

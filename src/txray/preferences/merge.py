@@ -21,7 +21,7 @@ from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import TAG_SCHEMA
 from txray.preferences.tally import Tally
 
-_EQUAL = ("model", "reading", "exemplars", "selection")
+_EQUAL = ("model", "reading", "exemplars", "selection", "output_tokens")
 _READING = ("layout", "shift", "of", "call")
 """Keys of a layer in the manifest that say which activations were read."""
 _COUNTED = ("counted", "skipped")
@@ -63,6 +63,7 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
         _tags([stage.tags for stage in stages]),
         first.scales,
         merged_documents([stage.documents for stage in stages]),
+        first.output_tokens,
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from txray.errors import UsageError
 from txray.notebook import card, table
+from txray.preferences.output_tokens import PROMOTED, SUPPRESSED, output_lines, tokens_of_side
 from txray.preferences.preferences import Preferences
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class NeuronPreferences:
         tags: polars, one row per part of speech, the most frequent first: tag, wins, and share of all wins; empty
             where the stage was collected without `pos`.
         exemplars: polars, its strongest occurrences, columns as in `Stage.exemplars`, the strongest first.
+        promoted, suppressed: polars, the tokens whose logits its activation raises and lowers, the strongest first:
+            token and effect, see `txray.output_tokens`; empty unless the stage was collected with output tokens.
+        agreement: polars, its row of `Stage.output_agreement`; None if the stage was collected without output tokens or
+            without the feature type `output`.
     """
 
     stage: str
@@ -44,6 +49,9 @@ class NeuronPreferences:
     words: pl.DataFrame
     tags: pl.DataFrame
     exemplars: pl.DataFrame
+    promoted: pl.DataFrame
+    suppressed: pl.DataFrame
+    agreement: pl.DataFrame | None
     _tokens: Preferences = field(repr=False)
     _pos: Preferences | None = field(repr=False)
     _token_tags: Mapping[str, str] = field(repr=False)
@@ -57,6 +65,8 @@ class NeuronPreferences:
         pos: Preferences | None,
         exemplars: pl.DataFrame,
         token_tags: Mapping[str, str],
+        output_tokens: pl.DataFrame,
+        agreement: pl.DataFrame | None,
     ) -> NeuronPreferences:
         """Select one neuron from the preferences of its layer; see `StageAccess.neuron`."""
         words = distinctive_features(preferences, number)
@@ -76,6 +86,9 @@ class NeuronPreferences:
             words=words,
             tags=tags,
             exemplars=exemplars,
+            promoted=tokens_of_side(output_tokens, PROMOTED),
+            suppressed=tokens_of_side(output_tokens, SUPPRESSED),
+            agreement=agreement,
             _tokens=preferences,
             _pos=pos,
             _token_tags=token_tags,
@@ -94,6 +107,7 @@ class NeuronPreferences:
             if self.wins
             else "It never won a word."
         )
+        lines = [sentence, *output_lines(self.promoted, self.suppressed, self.agreement)]
         tables = []
         if len(self.words):
             tables.append(words_table("Most distinctive words", self.feature_type, self.words))
@@ -104,7 +118,7 @@ class NeuronPreferences:
             columns = ("activation", "before", "word", "after")
             rows = self.exemplars.head(_LISTED_EXEMPLARS).select(columns).iter_rows()
             tables.append(table("Strongest occurrences", columns, rows))
-        return card(f"Neuron {self.number}, layer {self.layer}, stage {self.stage}", [sentence], *tables)
+        return card(f"Neuron {self.number}, layer {self.layer}, stage {self.stage}", lines, *tables)
 
     def plot(self) -> go.Figure:
         """Draw its words over their parts of speech, as `txray.plots.neuron_detail` does.

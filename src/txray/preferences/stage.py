@@ -13,6 +13,7 @@ from txray.errors import ShapeError, UsageError
 from txray.preferences.documents import DOCUMENT_SCHEMA
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.manifest import require_names
+from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.repr_html import stage_html
 from txray.preferences.scales import SCALE_SCHEMA
@@ -40,6 +41,8 @@ class Stage(StageAccess):
             if they were not.
         documents: polars, columns as in `DOCUMENT_SCHEMA`: which texts and groups were read, as hashes; empty for a
             stage made by hand.
+        output_tokens: polars, columns as in `OUTPUT_TOKEN_SCHEMA`: the tokens that each neuron promotes and suppresses,
+            see `txray.output_tokens`; empty unless they were asked for.
 
     Raises:
         UsageError: nothing was collected.
@@ -53,6 +56,7 @@ class Stage(StageAccess):
     tags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TAG_SCHEMA))
     scales: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCALE_SCHEMA))
     documents: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DOCUMENT_SCHEMA))
+    output_tokens: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OUTPUT_TOKEN_SCHEMA))
 
     def __post_init__(self) -> None:
         if not self.collected:
@@ -121,6 +125,9 @@ class Stage(StageAccess):
 
     def _preferences(self, layer: str, feature_type: str) -> Preferences:
         return self.collected[layer, feature_type]
+
+    def _layer_output_tokens(self, layer: str) -> pl.DataFrame:
+        return self.output_tokens.filter(layer=layer)
 
     def _neuron_exemplars(self, number: int, layer: str) -> pl.DataFrame:
         return self.exemplars.filter(layer=layer, neuron=number).sort("rank")

@@ -11,6 +11,7 @@ from txray.arguments import checked_call
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import export
 from txray.preferences.neuron import NeuronPreferences
+from txray.preferences.output_tokens import OUTPUT, agreement_of, has_sign
 from txray.preferences.preferences import Preferences, require_neuron
 from txray.preferences.tags import usual_tags
 
@@ -107,7 +108,54 @@ class StageAccess:
             pos=self._neuron_preferences(number, layer, "pos") if "pos" in self.feature_types else None,
             exemplars=self._neuron_exemplars(number, layer),
             token_tags=usual_tags([self.tags]) if has_tags else {},
+            output_tokens=self.output_tokens_of_neuron(number, layer=layer),
+            agreement=self.agreement_of_neuron(number, layer=layer),
         )
+
+    def output_tokens_of_neuron(self, number: int, *, layer: str | None = None) -> pl.DataFrame:
+        """Return the tokens that one neuron promotes and suppresses; columns as in `Stage.output_tokens`."""
+        return self._layer_output_tokens(self._layer(layer)).filter(neuron=number)
+
+    @checked_call
+    def output_agreement(self, *, layer: str | None = None) -> pl.DataFrame:
+        """Return how often the model predicts the tokens that a neuron promotes where the neuron wins.
+
+        Args:
+            layer: may be omitted if the stage has only one.
+
+        Returns:
+            polars, one row per neuron: neuron; wins; share, of the wins at which the predicted token is among those
+            that the neuron promotes (or suppresses, if its negative activations were selected); expected, the share at
+            all words; difference = share - expected; low and high, bounds of its 95% interval, from leaving out each
+            fold of documents in turn. Null without wins or tokens; the bounds also if all wins are in one fold, or the
+            tokens are predicted at no word or at every word.
+
+        Raises:
+            UsageError: the stage was collected without `output` or output tokens, or activations were selected by their
+                absolute size, so that their sign is unknown.
+
+        Example:
+            >>> stage.output_agreement().sort("difference")  # doctest: +SKIP
+        """
+        layer = self._layer(layer)
+        tokens = self._layer_output_tokens(layer)
+        if OUTPUT not in self.feature_types or tokens.is_empty():
+            raise UsageError(
+                f"stage {self.name!r}: lacks the predicted words or the tokens that neurons promote; collect it with "
+                "the feature type 'output' and output_tokens=20"
+            )
+        return agreement_of(self._preferences(layer, OUTPUT), tokens)
+
+    def agreement_of_neuron(self, number: int, *, layer: str | None = None) -> pl.DataFrame | None:
+        """Return the row of one neuron in `output_agreement`; None where that would raise."""
+        layer = self._layer(layer)
+        tokens = self.output_tokens_of_neuron(number, layer=layer)
+        if OUTPUT not in self.feature_types or tokens.is_empty():
+            return None
+        preferences = self._neuron_preferences(number, layer, OUTPUT)
+        if not has_sign(preferences.selection):
+            return None
+        return agreement_of(preferences, tokens).filter(neuron=number)
 
     def to_dataset(self, *, layer: str | None = None, feature_type: str = "token") -> Any:
         """Return the preferences for one feature type as a Hugging Face data set.
@@ -152,4 +200,7 @@ class StageAccess:
         return self._preferences(layer, feature_type)
 
     def _neuron_exemplars(self, number: int, layer: str) -> pl.DataFrame:
+        raise NotImplementedError
+
+    def _layer_output_tokens(self, layer: str) -> pl.DataFrame:
         raise NotImplementedError

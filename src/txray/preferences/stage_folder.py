@@ -20,10 +20,11 @@ from txray.preferences.discovery import require_stage_folder
 from txray.preferences.documents import as_documents
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA, as_exemplars
 from txray.preferences.manifest import MANIFEST, read_manifest
+from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA, OUTPUT_TOKENS, as_output_tokens
 from txray.preferences.preferences import ROW_BYTES, Preferences, require_neuron
 from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.stage_access import StageAccess
-from txray.preferences.store import DOCUMENTS, Vocabulary, checked, preferences_from, read_vocabulary
+from txray.preferences.store import DOCUMENTS, Vocabulary, complete_rows, preferences_from, read_vocabulary
 from txray.preferences.tags import TAG_SCHEMA
 
 CACHE_BYTES = 256 << 20
@@ -161,7 +162,9 @@ class StageFolder(StageAccess):
             equal: further columns and their value, such as `fold=3` or `neuron=13`.
         """
         file = self._row_file(feature_type)
-        return self._read(lambda: checked(file, pl.scan_parquet(file).filter(layer=layer, **equal).collect()))
+        return self._read(
+            lambda: complete_rows(file, pl.scan_parquet(file).filter(layer=layer, **equal).collect())
+        )
 
     @property
     def exemplars(self) -> pl.DataFrame:
@@ -176,6 +179,13 @@ class StageFolder(StageAccess):
             lambda: self._read(lambda: pl.read_parquet(self.path / "tags.parquet").select(*TAG_SCHEMA)),
             lambda table: int(table.estimated_size()),
         )
+
+    @property
+    def output_tokens(self) -> pl.DataFrame:
+        """The tokens that each neuron promotes and suppresses; columns as in `Stage.output_tokens`."""
+        if OUTPUT_TOKENS not in self.manifest["checksums"]:
+            return pl.DataFrame(schema=OUTPUT_TOKEN_SCHEMA)
+        return self._read(lambda: as_output_tokens(pl.read_parquet(self.path / OUTPUT_TOKENS)))
 
     def contents(self, *, rows: bool = True) -> dict[str, Any]:
         """Return the fields of a `Stage`, after comparing all files with their checksums.
@@ -201,7 +211,7 @@ class StageFolder(StageAccess):
         for feature_type in self.feature_types:
             file = self._row_file(feature_type)
             # One pass over the file for all layers.
-            table = checked(file, pl.read_parquet(file, n_rows=None if rows else 0))
+            table = complete_rows(file, pl.read_parquet(file, n_rows=None if rows else 0))
             vocabulary = self._read_vocabulary(feature_type)
             for layer in self.layers:
                 of_layer = table.filter(layer=layer)
@@ -221,6 +231,7 @@ class StageFolder(StageAccess):
             "tags": tags,
             "scales": scales,
             "documents": as_documents(pl.read_parquet(self.path / DOCUMENTS)),
+            "output_tokens": self.output_tokens,
         }
 
     def _read_vocabulary(self, feature_type: str) -> Vocabulary:
@@ -241,6 +252,13 @@ class StageFolder(StageAccess):
         vocabulary = self.vocabulary(feature_type)
         rows = self.rows(layer, feature_type, **equal)
         return self._read(lambda: preferences_from(self.manifest, layer, feature_type, vocabulary, rows))
+
+    def _layer_output_tokens(self, layer: str) -> pl.DataFrame:
+        return self.cache.get(
+            (self.fingerprint, layer, OUTPUT_TOKENS),
+            lambda: self.output_tokens.filter(layer=layer),
+            lambda table: int(table.estimated_size()),
+        )
 
     def _neuron_exemplars(self, number: int, layer: str) -> pl.DataFrame:
         scan = pl.scan_parquet(self.path / "exemplars.parquet").filter(layer=layer, neuron=number)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from txray.capture.activations import as_numpy, is_finite
+from txray.capture.forward.padding import settle_padding
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.layers import hook_points_for, warn_of_reading
 from txray.capture.loop import DocumentStream, run
 from txray.capture.model_adapter import adapter_for
-from txray.capture.padding import settle_padding
 from txray.capture.selection import Selection
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, UsageError

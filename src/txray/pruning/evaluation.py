@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from txray.capture.hooks import evaluating
-from txray.capture.padding import scores_ignore_padding
+from txray.capture.forward.hooks import evaluating
+from txray.capture.forward.padding import scores_ignore_padding
 from txray.corpus.corpus import Corpus
 from txray.errors import CaptureError, TxrayError, UsageError, in_one_line
 from txray.models.base_model import input_device

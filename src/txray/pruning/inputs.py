@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from txray.capture.encoding import inputs
+from txray.capture.text.encoding import inputs
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
 from txray.errors import CorpusError

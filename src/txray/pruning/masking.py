@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from txray.capture.compiled import require_observable, without_compiled_code
-from txray.capture.dry_runs import DryRuns
-from txray.capture.hooks import (
+from txray.capture.forward.compiled import require_observable, without_compiled_code
+from txray.capture.forward.dry_runs import DryRuns
+from txray.capture.forward.hooks import (
     VERBS,
     Part,
     Side,
@@ -23,9 +23,10 @@ from txray.capture.hooks import (
     part_of,
     with_first_tensor,
 )
+from txray.capture.forward.layout import Layout
+from txray.capture.hook_point import THROUGH
 from txray.capture.layer import Layer
-from txray.capture.layers import THROUGH, hook_points_for
-from txray.capture.layout import Layout
+from txray.capture.layers import hook_points_for
 from txray.capture.model_adapter import adapter_for
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from txray.analysis.comparison import Comparison
-from txray.capture.hooks import evaluating, first_tensor, modules_by_name
+from txray.capture.forward.hooks import evaluating, first_tensor, modules_by_name
 from txray.capture.layer import Layer
 from txray.corpus.corpus import Corpus
 from txray.errors import ShapeError, UnknownNameError, UsageError

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from txray.capture.hooks import evaluating, with_first_tensor
+from txray.capture.forward.hooks import evaluating, with_first_tensor
 from txray.errors import CaptureError
 from txray.progress import progress
 from txray.pruning.evaluation import Evaluator

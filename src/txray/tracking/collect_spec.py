@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from txray.capture import Layer, Selection, collect
-from txray.capture.through import through_fingerprint
+from txray.capture.forward.through import through_fingerprint
 from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.models.text_model import TextModel

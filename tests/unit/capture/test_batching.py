@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txray.capture.batching import batches
-from txray.capture.encoding import ModelInput
+from txray.capture.text.batching import batches
+from txray.capture.text.encoding import ModelInput
 from txray.corpus import Document
 from txray.errors import UsageError
 

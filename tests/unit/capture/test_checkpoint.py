@@ -36,7 +36,7 @@ class StopError(Exception):
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pools, so that batches are made while documents are still read, and rows that are sorted in early."""
-    monkeypatch.setattr("txray.capture.batching._POOL_BATCHES", 2)
+    monkeypatch.setattr("txray.capture.text.batching._POOL_BATCHES", 2)
     monkeypatch.setattr("txray.preferences.tally._PENDING_ROWS", 50)
 
 
@@ -72,8 +72,8 @@ def test_an_interrupted_collection_goes_on_to_the_same_bytes(selection: str, tmp
     collect(model, corpus_of(made), **asked).save(tmp_path / "whole")
     for n in (9, 25, 41, 59):
         with pytest.raises(StopError):
-            # The dry run takes a few words; with `all`, another pass estimates the memory.
-            corpus = stopping_after(n, made, passes=2 * int(selection == "all"))
+            # The dry run takes a few words, another pass counts them; with `all`, one more estimates the memory.
+            corpus = stopping_after(n, made, passes=2 + int(selection == "all"))
             collect(model, corpus, **asked, checkpoint=tmp_path / "cut")
         assert [file.name for file in (tmp_path / "cut").iterdir()] == [CHECKPOINT]
         with pytest.raises(StageError, match="holds an unfinished collection"):
@@ -240,7 +240,7 @@ def test_a_model_that_reads_otherwise_does_not_go_on(other: Any, tmp_path: Path)
     asked: dict[str, Any] = {"name": "s", "batch_positions": 100, "checkpoint_seconds": 0}
     asked |= {"layers": ["0"], "checkpoint": tmp_path / "s"}
     with pytest.raises(StopError):
-        collect(reading(0), stopping_after(59, made), **asked)
+        collect(reading(0), stopping_after(59, made, passes=2), **asked)
     with pytest.raises(UsageError, match="differs in reading code|with reading[.=]"):
         collect(other, corpus_of(made), **asked)
     collect(reading(0), corpus_of(made), **asked)

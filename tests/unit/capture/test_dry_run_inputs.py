@@ -16,7 +16,7 @@ from tests.builders.text_models import Transformer as Encoder
 from tests.builders.text_models import letter_pieces, seeded, word_ids
 from txray import Corpus, Document
 from txray.capture import collect, layer_shapes
-from txray.capture.dry_run_inputs import padded_input, sample_words, text_ids
+from txray.capture.forward.dry_run_inputs import padded_input, sample_words, text_ids
 from txray.models import TextModel, from_transformers
 from txray.models.pieces import special_ids
 

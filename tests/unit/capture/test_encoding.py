@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from txray.capture.encoding import LONG_WORD, SHARED_PIECE, UNKNOWN_WORD, ModelInput, inputs
+from txray.capture.text.encoding import LONG_WORD, SHARED_PIECE, UNKNOWN_WORD, ModelInput, inputs
 from txray.corpus import Document
 from txray.errors import UnknownNameError, UsageError
 from txray.models import Pieces, TextModel

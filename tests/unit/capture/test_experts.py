@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from tests.builders.text_models import letter_pieces, word_ids
 from txray import Corpus, Document, Layer, Stage, TextModel, collect
 from txray.capture import layer_roles, layer_shapes
-from txray.capture.expert_modules import matched_rows
-from txray.capture.fused_experts import FusedExpert
-from txray.capture.hooks import RoutedRows, Tap, capturing
+from txray.capture.experts.as_modules import matched_rows
+from txray.capture.experts.fused import FusedExpert
+from txray.capture.forward.hooks import RoutedRows, Tap, capturing
 from txray.errors import CaptureError, EmptyLayerWarning, UsageError
 from txray.models import from_transformers
 from txray.pruning import Mask, masked

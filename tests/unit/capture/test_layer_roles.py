@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.builders.text_models import SIZE, seeded, word_ids
 from txray.capture import capturing, collect, layer_roles
-from txray.capture.hooks import Tap
+from txray.capture.forward.hooks import Tap
 from txray.corpus import Corpus, Document
 from txray.models import TextModel
 from txray.pruning import Mask, masked

@@ -15,8 +15,8 @@ from tests.builders.text_models import (
 )
 from tests.builders.texts import small_model
 from txray.capture import Layer, Selection, capturing, layer_names, layer_shapes, matching_layers
+from txray.capture.forward.layout import DryRun, Layout, layout_of
 from txray.capture.layers import hook_points_for
-from txray.capture.layout import DryRun, Layout, layout_of
 from txray.capture.model_adapter import adapter_for
 from txray.errors import CaptureError, UnknownNameError, UsageError
 from txray.models import TextModel

@@ -10,7 +10,7 @@ import torch
 from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_collect import same_preferences
 from txray.capture import collect
-from txray.capture.prefetch import prefetched
+from txray.capture.text.prefetch import prefetched
 
 
 def workers() -> list[threading.Thread]:
@@ -74,11 +74,11 @@ def test_a_reader_that_stops_stops_the_thread() -> None:
 def test_collections_beside_another_device_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = corpus_of(documents())
     expected = collect(small_model(), corpus, feature_types=["token", "pos"], name="s")
-    loop = importlib.import_module("txray.capture.loop")
-    monkeypatch.setattr(loop, "input_device", lambda module: torch.device("meta"))
+    source = importlib.import_module("txray.capture.source")
+    monkeypatch.setattr(source, "input_device", lambda module: torch.device("meta"))
     threads = []
-    original = loop.prefetched
-    monkeypatch.setattr(loop, "prefetched", lambda made: threads.append(1) or original(made))
+    original = source.prefetched
+    monkeypatch.setattr(source, "prefetched", lambda made: threads.append(1) or original(made))
     found = collect(small_model(), corpus, feature_types=["token", "pos"], name="s")
     assert threads == [1]
     same_preferences(expected, found)

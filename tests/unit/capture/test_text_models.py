@@ -27,7 +27,7 @@ from tests.builders.texts import corpus_of, documents
 from tests.unit.capture.test_collect import same_preferences, table_of
 from txray import compare, report
 from txray.capture import Layer, Selection, capturing, collect, layer_names
-from txray.capture.calls import tracing
+from txray.capture.forward.calls import tracing
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import CaptureError, DominanceWarning, UsageError
 from txray.models import TextModel

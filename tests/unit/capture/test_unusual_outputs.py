@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.builders.text_models import SIZE, seeded, word_ids
 from txray.capture import Layer, collect, layer_shapes
-from txray.capture.layout import DryRun, Layout, layout_of
+from txray.capture.forward.layout import DryRun, Layout, layout_of
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError
 from txray.models import TextModel

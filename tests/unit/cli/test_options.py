@@ -43,7 +43,7 @@ def choices(command: str, option: str) -> tuple[str, ...]:
 
 
 def test_choices_are_those_of_the_library() -> None:
-    assert get_args(options.TextFormat) == (*FORMATS, "demo")
+    assert get_args(options.TextFormat) == (*FORMATS, "demo", "activations")
     assert get_args(options.WeightName) == get_args(Weight)
     assert {f"{name}logger" for name in get_args(options.LoggerName)} == {
         name.lower() for name in loggers.__all__ if name != "Logger"

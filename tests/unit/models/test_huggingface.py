@@ -23,7 +23,7 @@ from tests.conftest import missing
 from tests.unit.capture.test_collect import same_preferences, table_of
 from txray import report
 from txray.capture import capturing, collect, layer_names, layer_shapes
-from txray.capture.calls import tracing
+from txray.capture.forward.calls import tracing
 from txray.corpus import Corpus, Document, demo_corpus
 from txray.errors import SnapshotError, UsageError
 from txray.models import TextModel, hugging_face, load_model

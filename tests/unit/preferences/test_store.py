@@ -13,7 +13,7 @@ from tests.builders.preferences import arrays, preferences_of, random_events, st
 from txray.analysis import compare, hellinger
 from txray.errors import OutputError, ShapeError, StageError, UnknownNameError, UsageError
 from txray.files import sha256_of
-from txray.preferences import Stage
+from txray.preferences import Stage, StageFolder
 
 
 def test_round_trip_is_exact(tmp_path: Path) -> None:
@@ -100,6 +100,39 @@ def test_numbers_recomputed_from_the_parquet_files_with_plain_numpy(tmp_path: Pa
     assert comparison.neurons["length_before"].to_list() == (probability["before"] > 0).sum(axis=1).tolist()
     union = ((probability["before"] > 0) | (probability["after"] > 0)).sum(axis=1)
     assert comparison.neurons["hellinger_length"].to_list() == union.tolist()
+
+
+def test_rows_of_one_activation_are_stored_as_one_number_and_lose_nothing(tmp_path: Path) -> None:
+    stage = stage_of(random_events(300))
+    folder = stage.save(tmp_path / "s")
+    rows = pl.read_parquet(folder / "preferences.token.parquet")
+    several = rows["count"] > 1
+    assert 0 < several.sum() < len(rows)
+    assert rows["sum"].null_count() == 0
+    for name in ("sum_sq", "max"):
+        assert (rows[name].is_not_null() == several).all()
+    for loaded in (Stage.load(folder).preferences(), StageFolder.open(folder).preferences()):
+        for name in ("fold", "neuron", "feature_id", "count", "sum", "sum_sq", "max"):
+            assert np.array_equal(getattr(loaded, name), getattr(stage.preferences(), name))
+
+
+def test_statistics_that_do_not_fit_one_activation_are_stored_as_they_are(tmp_path: Path) -> None:
+    stage = stage_of(random_events(50))
+    preferences = stage.preferences()
+    odd = replace(preferences, sum_sq=preferences.sum_sq * 1.5, max=preferences.max / 3)
+    loaded = Stage.load(Stage("s", {("rnn", "token"): odd}, stage.exemplars).save(tmp_path / "s"))
+    assert np.array_equal(loaded.preferences().sum_sq, odd.sum_sq)
+    assert np.array_equal(loaded.preferences().max, odd.max)
+
+
+@pytest.mark.parametrize("name", ["sum", "count", "sum_sq", "max"])
+def test_other_gaps_are_damage(tmp_path: Path, name: str) -> None:
+    folder = stage_of(random_events(300)).save(tmp_path / "s")
+    gap = pl.when(pl.col("count") == pl.col("count").max()).then(None).otherwise(name)
+    file = folder / "preferences.token.parquet"
+    rewrite(file, pl.read_parquet(file).with_columns(gap.alias(name)))
+    with pytest.raises(StageError, match=f"column '{name}' has gaps"):
+        Stage.load(folder)
 
 
 def test_distance_to_the_saved_copy_is_exactly_zero(tmp_path: Path) -> None:

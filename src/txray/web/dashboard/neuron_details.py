@@ -16,6 +16,7 @@ from txray.plots.frame import feature_noun
 from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import StageFolder
+from txray.preferences.output_tokens import LISTED, PROMOTED, SUPPRESSED, agreement_sentence, tokens_of_side
 from txray.web.compact import rounded, sanitized_words
 from txray.web.dashboard.jobs.queue import JobPending
 from txray.web.dashboard.neuron_selection import NeuronSelection
@@ -48,6 +49,7 @@ def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
         "sentence": _sentence(selection, preferred, row, pair, store.config.fdr),
         "sides": [_side(stage, styles) for stage in selection.sides],
         "beyond": [],
+        "writes": [{**_side(stage, styles), **_writes(stage, selection)} for stage in selection.sides],
         "tables": [*_tables(view, selection, preferred, weight), *_distinctive(view, selection, preferred)],
         "exemplars": [
             {
@@ -165,6 +167,19 @@ def _joined(
     return {
         "rows": [[sanitize(name), *(side.get(name, 0.0) for side in sides)] for name in names],
         "links": [page.replace(word=name).address for name in names],
+    }
+
+
+def _writes(stage: StageFolder, selection: NeuronSelection) -> dict[str, Any]:
+    """Return the tokens that the neuron promotes and suppresses, and how its wins agree with them."""
+    table = stage.output_tokens_of_neuron(selection.neuron, layer=selection.layer)
+    agreement = stage.agreement_of_neuron(selection.neuron, layer=selection.layer)
+    return {
+        **{
+            side: [sanitize(token) for token in tokens_of_side(table, side)["token"].head(LISTED)]
+            for side in (PROMOTED, SUPPRESSED)
+        },
+        "agreement": None if agreement is None else agreement_sentence(agreement.row(0, named=True)) or None,
     }
 
 

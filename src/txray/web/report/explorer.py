@@ -24,6 +24,7 @@ from txray.plots.text import sanitize
 from txray.plots.theme import StageStyle
 from txray.preferences import Distributions, Preferences, Stage
 from txray.preferences.distributions import aligned
+from txray.preferences.output_tokens import LISTED, OUTPUT, PROMOTED, SUPPRESSED, agreement_sentence, has_sign
 from txray.web.compact import rounded, sanitized_words
 
 FEATURES = 25
@@ -62,7 +63,7 @@ def explorer_data(
                 "name": sanitize(stage.name),
                 "color": styles[stage.name].color,
                 "layers": {
-                    layer: _layer(stage, layer, feature_type)
+                    layer: _layer(stage, layer, feature_type, words)
                     for layer in layers
                     if (layer, feature_type) in stage.collected
                 },
@@ -78,7 +79,7 @@ def explorer_data(
     }
 
 
-def _layer(stage: Stage, layer: str, feature_type: str) -> dict[str, Any]:
+def _layer(stage: Stage, layer: str, feature_type: str, words: _WordTables) -> dict[str, Any]:
     """Return the size and the strongest occurrences of every neuron of one layer in one stage."""
     preferences = stage.preferences(layer=layer, feature_type=feature_type)
     return {
@@ -87,7 +88,30 @@ def _layer(stage: Stage, layer: str, feature_type: str) -> dict[str, Any]:
         "mass": _rounded(preferences.mass()),
         "wins": preferences.wins().tolist(),
         "exemplars": _exemplars(stage.exemplars.filter(pl.col("layer") == layer), preferences.n_neurons),
+        "writes": _writes(stage, layer, words),
     }
+
+
+def _writes(stage: Stage, layer: str, words: _WordTables) -> dict[str, Any] | None:
+    """Return the tokens that every neuron promotes and suppresses; None if the stage has none.
+
+    Those of neuron n are start[n] .. start[n + 1] - 1 of each side; `agreement` is a sentence per neuron.
+    """
+    table = stage.output_tokens.filter(pl.col("layer") == layer, pl.col("rank") < LISTED).sort(
+        "neuron", "rank"
+    )
+    if table.is_empty():
+        return None
+    packed: dict[str, Any] = {"agreement": None}
+    for side in (PROMOTED, SUPPRESSED):
+        rows = table.filter(side=side)
+        start = np.searchsorted(rows["neuron"].to_numpy(), np.arange(stage.n_neurons[layer] + 1))
+        packed[side] = {"start": start.tolist(), "id": words.ids("output tokens", rows["token"].to_list())}
+    preferences = stage.collected.get((layer, OUTPUT))
+    if preferences is not None and has_sign(preferences.selection):
+        agreement = stage.output_agreement(layer=layer)
+        packed["agreement"] = [agreement_sentence(row) or None for row in agreement.iter_rows(named=True)]
+    return packed
 
 
 def _exemplars(table: pl.DataFrame, n_neurons: int) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Detail {
    *   title, href (to the record itself, or null), state (or null), label (of the state, if it is another), sentence;
    *   sides: before and after, or one only, as { name, color };
    *   beyond: { name, color, words };
+   *   writes: { name, color, promoted, suppressed: tokens, agreement: a sentence or null };
    *   tables: { kind, title, note, unit: "percent" or "times", rows: [feature, before, after], links: addresses of the
    *     features, if they have any };
    *   exemplars: { name, color, items: { activation, output, probability, label, document, position, before, word,
@@ -42,6 +43,7 @@ class Detail {
       this.header(record),
       ...[
         this.beyond(record.beyond.filter(({ words }) => words.length)),
+        this.writes(record.writes.filter(({ promoted, suppressed }) => promoted.length + suppressed.length)),
         ...record.tables.map((table) => this.features(table, record.sides.length)),
         ...record.exemplars.map((stage) => this.exemplars(stage)),
         this.stages(record.stages),
@@ -63,6 +65,17 @@ class Detail {
     return node("section", { class: "beyond" },
       node("h4", {}, "Most distinctive words", node("small", {}, " (lift: more often than their frequency predicts)")),
       ...lines.map(({ color, words }) => node("p", {}, dot(color), ...words.flatMap((text, index) => (index ? [", ", word(text)] : [word(text)])))));
+  }
+
+  /** The tokens whose logits the neuron raises and lowers, in every stage. */
+  writes(lines) {
+    if (!lines.length) return null;
+    const line = (color, verb, tokens) => (tokens.length ? node("p", {}, dot(color), `${verb} `, ...tokens.flatMap((text, index) => (index ? [" · ", word(text)] : [word(text)]))) : null);
+    return node("section", { class: "beyond writes" },
+      node("h4", {}, "What it writes", node("small", {}, " (tokens whose logits its activation raises and lowers)")),
+      ...lines.flatMap(({ color, promoted, suppressed, agreement }) => [
+        line(color, "promotes", promoted), line(color, "suppresses", suppressed), agreement ? node("p", { class: "note" }, agreement) : null,
+      ].filter(Boolean)));
   }
 
   /** Values of the strongest features, before and after. */

@@ -19,6 +19,7 @@ from tests.builders.layered_stages import (
     RARE,
     SILENT,
 )
+from tests.builders.writing_stages import writing_stages
 from tests.unit.web.dashboard.conftest import StoreMaker, all_tested, settled
 from txray.analysis import compare
 from txray.errors import TxrayError, UsageError
@@ -142,6 +143,30 @@ def test_exemplars_are_the_strongest_of_each_side(
         for item in side["items"]:
             words = sum(len(item[part].split(" ")) for part in ("before", "after") if item[part])
             assert len(item["activations"]) == words + 1
+
+
+def test_what_a_neuron_writes_is_what_its_stages_store(store_over: StoreMaker, tmp_path: Path) -> None:
+    stages = writing_stages()
+    store = store_over([stage.save(tmp_path / stage.name) for stage in stages], tmp_path / "cache")
+    view = UrlState(before="before", after="after", feature_type="token", page="neuron", layer="rnn")
+    for number in range(8):
+        details = settled(neuron_details, view.replace(neuron=number), store)
+        assert [side["name"] for side in details["writes"]] == ["before", "after"]
+        for side, stage in zip(details["writes"], stages, strict=True):
+            neuron = stage.neuron(number)
+            for name, tokens in (("promoted", neuron.promoted), ("suppressed", neuron.suppressed)):
+                assert side[name] == list(map(sanitize, tokens["token"].head(10)))
+            assert (len(side["promoted"]) == 0) == (number == 7)
+            if number < 7 and neuron.wins:
+                share = stage.output_agreement()["share"][number]
+                assert f"{share:.1%}" in side["agreement"]
+
+
+def test_stages_without_output_tokens_write_nothing(store: ResultStore, view: UrlState) -> None:
+    details = settled(neuron_details, of(view, LOW, 0), store)
+    assert [(side["promoted"], side["suppressed"], side["agreement"]) for side in details["writes"]] == [
+        ([], [], None)
+    ] * 2
 
 
 def test_links_lead_to_the_feature_they_name(store: ResultStore, view: UrlState) -> None:

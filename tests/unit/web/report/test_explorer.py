@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from tests.builders.stages import stage_of, story, vocabulary
+from tests.builders.writing_stages import writing_stages
 from txray.analysis import CONFIDENT_STATES, STATES, Comparison, compare
 from txray.plots import stage_styles
 from txray.preferences import Stage
@@ -141,6 +142,27 @@ def test_features_beyond_frequency_are_those_of_highest_lift(
 def test_pairs_point_at_their_stages(data: dict[str, Any]) -> None:
     assert [stage["name"] for stage in data["stages"]] == ["epoch-01", "epoch-48", "zero-shot", "sup"]
     assert [(pair["before"], pair["after"]) for pair in data["pairs"]] == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_what_neurons_write_is_what_their_stages_store() -> None:
+    stages = list(writing_stages())
+    data = data_of(stages, [compare(*stages, permutations=0)])
+    tokens = data["words"]["output tokens"]
+    for shown, stage in zip(data["stages"], stages, strict=True):
+        writes, agreement = shown["layers"]["rnn"]["writes"], stage.output_agreement()
+        for number in range(8):
+            neuron = stage.neuron(number)
+            for side, table in (("promoted", neuron.promoted), ("suppressed", neuron.suppressed)):
+                rows = slice(*writes[side]["start"][number : number + 2])
+                assert [tokens[i] for i in writes[side]["id"][rows]] == table["token"].head(10).to_list()
+            share = agreement["share"][number]
+            sentence = writes["agreement"][number]
+            assert sentence is None if share is None else f"{share:.1%}" in sentence
+
+
+def test_stages_without_output_tokens_write_nothing(data: dict[str, Any]) -> None:
+    assert [stage["layers"]["rnn"]["writes"] for stage in data["stages"]] == [None] * len(data["stages"])
+    assert "output tokens" not in data["words"]
 
 
 def test_exemplars_are_the_strongest_of_each_neuron(stages: list[Stage], data: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ class Records {
       sentence: pair.sentence[neuron],
       sides: sides.map(({ name, color }) => ({ name, color })),
       beyond: sides.map(({ name, color }, side) => ({ name, color, words: this.beyond(pair.beyond[side], neuron) })),
+      writes: sides.map(({ name, color, writes }) => ({ name, color, ...this.writes(writes, neuron) })),
       tables: Object.keys(pair.features).map((kind) => this.table(pair.features[kind], neuron, kind)),
       exemplars: sides.map(({ name, color, exemplars }) => ({ name, color, items: this.exemplars(exemplars, neuron) })),
       stages: this.stages(pair.layers[1], neuron),
@@ -33,6 +34,13 @@ class Records {
   beyond({ start, id }, neuron) {
     const words = this.data.words[this.data.feature];
     return id.slice(start[neuron], start[neuron + 1]).map((i) => words[i]);
+  }
+
+  /** The tokens that the neuron promotes and suppresses. */
+  writes(packed, neuron) {
+    const tokens = ({ start, id }) => id.slice(start[neuron], start[neuron + 1]).map((i) => this.data.words["output tokens"][i]);
+    if (!packed) return { promoted: [], suppressed: [], agreement: null };
+    return { promoted: tokens(packed.promoted), suppressed: tokens(packed.suppressed), agreement: packed.agreement?.[neuron] || null };
   }
 
   /** Probabilities of the strongest features of one type, before and after. */

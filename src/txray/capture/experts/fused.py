@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from txray.capture.hooks import Side, evaluating
+from txray.capture.forward.hooks import Side, evaluating
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.model_adapter import ModelAdapter
-from txray.capture.routes import RoutedRows
 from txray.errors import CaptureError, in_one_line
 
 _ROUNDING = {torch.bfloat16: 5e-2, torch.float16: 1e-2, torch.float64: 1e-8}

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.hooks import RemovableHandle
 
-from txray.capture.compiled import require_observable, without_compiled_code
-from txray.capture.routes import Route, RoutedRows
+from txray.capture.forward.compiled import require_observable, without_compiled_code
+from txray.capture.forward.routes import Route, RoutedRows
 from txray.errors import CaptureError
 from txray.layer_patterns import matching_names
 from txray.models.base_model import in_evaluation_mode, input_device, without_wrappers

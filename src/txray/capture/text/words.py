@@ -9,12 +9,13 @@ from itertools import compress, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.capture.encoding import EncodedDocument, Indices
-from txray.capture.features import OUTPUT, features_of
-from txray.capture.forward_chunk import ForwardChunk
+from txray.capture.text.encoding import EncodedDocument, Indices
+from txray.capture.text.features import features_of
+from txray.capture.text.forward_chunk import ForwardChunk
 from txray.errors import CaptureError
 from txray.preferences import Occurrence
 from txray.preferences.exemplars import CONTEXT
+from txray.preferences.output_tokens import OUTPUT
 
 _LONGEST = 200
 """Maximum number of characters of a word in an exemplar."""

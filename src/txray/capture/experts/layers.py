@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from torch import nn
 
-from txray.capture.dry_runs import DryRuns, Reading
-from txray.capture.expert_modules import ModuleExpert
-from txray.capture.fused_experts import Experts, FusedExpert, experts_in, require_computable
+from txray.capture.experts.as_modules import ModuleExpert
+from txray.capture.experts.fused import Experts, FusedExpert, experts_in, require_computable
+from txray.capture.forward.dry_runs import DryRuns, Reading
+from txray.capture.forward.hooks import VERBS, Tap
+from txray.capture.forward.layout import Layout, layout_of
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import VERBS, Tap
 from txray.capture.layer import Layer
-from txray.capture.layout import Layout, layout_of
 from txray.capture.model_adapter import ModelAdapter
 from txray.capture.selection import Selection
 from txray.errors import CaptureError, UsageError

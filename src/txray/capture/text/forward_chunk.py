@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.capture.encoding import Indices, ModelInput
+from txray.capture.text.encoding import Indices, ModelInput
 from txray.preferences import Occurrence
 
 

@@ -9,8 +9,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from txray.capture.compiled import is_observable, without_compiled_code
-from txray.capture.hooks import Part, first_tensor, modules_by_name, part_names, part_of, tensor_version
+from txray.capture.forward.compiled import is_observable, without_compiled_code
+from txray.capture.forward.hooks import (
+    Part,
+    first_tensor,
+    modules_by_name,
+    part_names,
+    part_of,
+    tensor_version,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from txray.capture.calls import Call, Trace, Value, tracing
-from txray.capture.hooks import Part, Side, evaluating
-from txray.capture.layout import DryRun, Layout
+from txray.capture.forward.calls import Call, Trace, Value, tracing
+from txray.capture.forward.hooks import Part, Side, evaluating
+from txray.capture.forward.layout import DryRun, Layout
 from txray.capture.model_adapter import ModelAdapter
 from txray.errors import CaptureError, ShapeError, UsageError, in_one_line
 from txray.models.base_model import input_device

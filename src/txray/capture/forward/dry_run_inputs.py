@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from txray.capture.encoding import Indices
+from txray.capture.text.encoding import Indices
 from txray.corpus.corpus import Corpus
 from txray.errors import TxrayError
 from txray.models.pieces import PieceEncoder

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from txray.capture.calls import Call, Trace
-from txray.capture.dry_runs import DryRuns
-from txray.capture.hooks import VERBS, Side, first_tensor
+from txray.capture.forward.calls import Call, Trace
+from txray.capture.forward.dry_runs import DryRuns
+from txray.capture.forward.hooks import VERBS, Side, first_tensor
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.model_adapter import ModelAdapter
-from txray.capture.routes import RoutedRows
 from txray.errors import CaptureError
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from txray.capture.hooks import first_tensor
+from txray.capture.forward.hooks import first_tensor
 from txray.errors import CaptureError, TxrayError, UnknownNameError, UsageError, in_one_line
 from txray.identity import identity_of, unidentified
 from txray.models.autoencoder import load_autoencoder

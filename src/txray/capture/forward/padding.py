@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from txray.capture.dry_run_inputs import min_input_length, padded_input, text_ids
+from txray.capture.forward.dry_run_inputs import min_input_length, padded_input, text_ids
+from txray.capture.forward.hooks import capturing, evaluating
+from txray.capture.forward.routes import RoutedRows
 from txray.capture.hook_point import HookPoint
-from txray.capture.hooks import capturing, evaluating
-from txray.capture.model_adapter import ModelAdapter, TextModelAdapter
-from txray.capture.routes import RoutedRows
+from txray.capture.model_adapter import TextModelAdapter
+from txray.capture.source_for import Source
 from txray.errors import CaptureError, PaddingWarning, warn_user
 from txray.models.base_model import input_device
 from txray.models.text_model import TextModel
@@ -36,7 +37,7 @@ Read = Callable[[Tensor, Tensor, Sequence[int]], Outputs]
 """(ids, mask, lengths) -> outputs."""
 
 
-def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> None:
+def settle_padding(adapter: Source, hook_points: Sequence[HookPoint]) -> None:
     """Restrict an adapter to batches of equal length if padding changes the collected layers.
 
     Updates `padded` and `settings` of the adapter. The same inputs are read alone and together with a longer one. They
@@ -50,11 +51,14 @@ def settle_padding(adapter: ModelAdapter, hook_points: Sequence[HookPoint]) -> N
 
     def read(ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> Outputs:
         with capturing(adapter.module, [hook_point.tap for hook_point in hook_points]) as captured:
-            adapter.run(ids, mask, "an input of a few words")
-            return {
+            output = adapter.run(ids, mask, "an input of a few words")
+            outputs = {
                 hook_point.layer: _rows(hook_point, hook_point.take(captured), ids, lengths)
                 for hook_point in hook_points
             }
+        if adapter.predictor is None:
+            return outputs
+        return outputs | {"logits": _by_input(adapter.predictor.scores(output), lengths)}
 
     with evaluating(adapter.module, adapter.autocast):
         changed = _changed_by_padding(adapter.model, read, adapter.autocast)
@@ -83,8 +87,7 @@ def scores_ignore_padding(model: TextModel) -> bool:
         logits = getattr(output, "logits", output)
         if not isinstance(logits, Tensor) or logits.dim() not in (2, 3):
             raise CaptureError("no logits")
-        by_input = logits if logits.dim() == 3 else logits[:, None]
-        return {"logits": [row[:length] for row, length in zip(by_input, lengths, strict=True)]}
+        return {"logits": _by_input(logits, lengths)}
 
     with evaluating(model.module):
         changed = _changed_by_padding(model, read)
@@ -99,6 +102,12 @@ def _warn(name: str, changed: str) -> None:
         "omit reads_padding",
         PaddingWarning,
     )
+
+
+def _by_input(scores: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """Return the scores of each input, at the positions in use if it has several."""
+    by_position = scores if scores.dim() == 3 else scores[:, None]
+    return [row[:length] for row, length in zip(by_position, lengths, strict=True)]
 
 
 def _rows(

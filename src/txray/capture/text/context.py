@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from txray.capture.encoding import Indices
+from txray.capture.text.encoding import Indices
 from txray.preferences.exemplars import CONTEXT
 
 Lookup = Callable[[Indices, Indices], NDArray[np.floating]]

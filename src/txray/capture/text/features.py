@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from txray.capture.encoding import EncodedDocument
+from txray.capture.text.encoding import EncodedDocument
 from txray.errors import CorpusError, UnknownNameError
-
-OUTPUT = "output"
-"""The model's output: its predicted next word, or a classifier's predicted class."""
+from txray.preferences.output_tokens import OUTPUT
 
 SUBWORD = "subword"
 """Pieces of words, as the tokenizer cuts them; each piece is credited on its own."""

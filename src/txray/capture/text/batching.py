@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from txray.capture.encoding import ModelInput
+from txray.capture.text.encoding import ModelInput
 from txray.errors import UsageError
 
 _POOL_BATCHES = 32

@@ -1,0 +1,47 @@
+"""Statistical power: the size of a change that the tests would detect, before anything is collected."""
+
+from __future__ import annotations
+
+import numpy as np
+
+DETECTABLE_AT_ONE_WIN = {6: 6.0, 8: 4.8, 16: 4.0, 32: 3.9}
+"""Folds with documents -> distance times the root of the wins at which half of the neurons are significant.
+
+Measured by `python -m benchmarks.evidence.power`, for 20 to 1,000 wins.
+"""
+
+
+def detectable_distance(wins: float, folds: int) -> float | None:
+    """Return the corrected Hellinger distance at which half of the neurons are significant at 5% FDR.
+
+    The distance shrinks with the root of the wins. It is an estimate for planning: simulated neurons respond to 10 to
+    200 words, all change by the same distance, both stages read the same documents, and the weight is `mean`. Real
+    layers needed up to twice the distance (docs/concepts.md).
+
+    >>> round(detectable_distance(100, folds=16), 2)
+    0.4
+    >>> detectable_distance(10, folds=16) is None
+    True
+
+    Args:
+        wins: selected activations of a neuron in each stage.
+        folds: number of folds with documents; see `folds_in_use`.
+
+    Returns:
+        In (0, 1]; None if not even a complete change would be detected: too few wins, or too few folds.
+    """
+    known = sorted(DETECTABLE_AT_ONE_WIN)
+    if wins <= 0 or folds < known[0]:
+        return None
+    factor = np.interp(-1 / folds, [-1 / n for n in known], [DETECTABLE_AT_ONE_WIN[n] for n in known])
+    distance = float(factor / np.sqrt(wins))
+    return distance if distance <= 1 else None
+
+
+def folds_in_use(folds: int, documents: int) -> int:
+    """Return the expected number of folds that get at least one of these independent documents, rounded down.
+
+    >>> folds_in_use(16, 8)
+    6
+    """
+    return int(folds * (1 - (1 - 1 / folds) ** documents)) if documents < 1_000 * folds else folds

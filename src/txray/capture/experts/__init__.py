@@ -1,0 +1,1 @@
+"""Experts of mixtures of experts as layers."""

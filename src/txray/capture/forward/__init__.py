@@ -1,0 +1,1 @@
+"""Forward passes under hooks: which modules run, and what their tensors mean."""

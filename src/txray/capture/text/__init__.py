@@ -1,0 +1,1 @@
+"""Documents as inputs of a model, and their words, pieces and features."""
