@@ -16,7 +16,7 @@ from txray import Comparison, Stage, collect, compare, synthetic_pair
 from txray.analysis.neuron_sentence import neuron_sentence
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.text_matching import text_matched
-from txray.errors import PowerWarning, UsageError
+from txray.errors import PowerWarning
 from txray.preferences import Preferences
 from txray.synthetic import synthetic_text
 
@@ -103,10 +103,16 @@ def test_equal_texts_stay_as_they_are() -> None:
     np.testing.assert_array_equal(matched.sum.toarray(), folds.sum.toarray())
 
 
-def test_more_wins_than_occurrences_are_refused() -> None:
+def test_what_was_selected_more_often_than_it_occurs_is_thinned_to_the_occurrences() -> None:
     one, other = sides()
-    with pytest.raises(UsageError, match="more often than they occur"):
-        compare(replace(one, corpus_counts=one.corpus_counts // 2), other, permutations=10)
+    few = replace(one, corpus_counts=one.corpus_counts // 2)
+    folds = FoldCounts.of(few, other)
+    (matched,) = text_matched(folds, 1, np.random.default_rng(0))
+    assert (occurrences(matched)[:, 0] == occurrences(matched)[:, 1]).all()
+    assert (matched.count.toarray() <= folds.count.toarray()).all()
+    thinned = (matched.occurrences.toarray() < folds.occurrences.toarray())[matched.feature]
+    wins, drawn = matched.count.toarray(), matched.occurrences.toarray()[matched.feature]
+    assert (wins[thinned] <= drawn[thinned]).all()
 
 
 @pytest.mark.parametrize("statistic", ["chi-square", "distance"])

@@ -9,26 +9,6 @@ import scipy.sparse as sp
 
 from txray.analysis.significance.downsampling import downsample
 from txray.analysis.significance.fold_counts import FoldCounts
-from txray.arrays import Floats, Ints
-from txray.errors import UsageError
-
-
-def _require_occurrences(keys: Ints, number: Ints, cell: Ints, key: Ints, wins: Floats) -> None:
-    """Raise if a feature was selected more often than it occurred in a fold.
-
-    Args:
-        keys, number: (n_cells,) ascending key of each (feature, fold) of the texts, and how often the feature occurs.
-        cell, key, wins: (nnz,) position in `keys`, key, and number of selected activations of one neuron.
-
-    Raises:
-        UsageError: it was.
-    """
-    inside = np.minimum(cell, max(len(keys) - 1, 0))
-    if len(cell) and not (len(keys) and (keys[inside] == key).all() and (wins <= number[inside]).all()):
-        raise UsageError(
-            "significance: some features were selected more often than they occur in the text, so texts cannot be "
-            "matched; collect the stages again, or pass text_matched=False (--no-text-matched)"
-        )
 
 
 def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iterator[FoldCounts]:
@@ -40,7 +20,8 @@ def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iter
     m are drawn, they contain a hypergeometric number of these. Means of activations stay the same.
 
     This holds for every selection, because none selects a neuron more than once per occurrence. If one word selects
-    several neurons, they are thinned independently; tests of single neurons do not depend on that.
+    several neurons, they are thinned independently; tests of single neurons do not depend on that. Features that were
+    selected more often than they occur, in tables made by hand, are thinned as if they had been selected always.
 
     Args:
         folds: activations of both stages.
@@ -60,15 +41,18 @@ def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iter
     pair = np.repeat(folds.feature, np.diff(folds.count.indptr))
     key = pair * text.shape[1] + folds.count.indices
     keys = feature * text.shape[1] + text.indices
-    cell = np.searchsorted(keys, key)
-    _require_occurrences(keys, number, cell, key, folds.count.data)
+    cell = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+    # Tables made by hand may lack the occurrences of what was selected; there is nothing to thin by.
+    counted = keys[cell] == key
     wins = folds.count.data.astype(np.int64)
     for _ in range(n):
         drawn = number.copy()
         drawn[more] = downsample(number[more], feature[more], fewer, random)
         left = wins.copy()
-        thinned = np.flatnonzero((drawn < number)[cell])
+        thinned = np.flatnonzero((drawn < number)[cell] & counted)
         among = cell[thinned]
-        left[thinned] = random.hypergeometric(wins[thinned], number[among] - wins[thinned], drawn[among])
+        left[thinned] = random.hypergeometric(
+            wins[thinned], np.maximum(number[among] - wins[thinned], 0), drawn[among]
+        )
         occurrences = sp.csr_array((drawn.astype(np.float64), text.indices, text.indptr), shape=text.shape)
         yield folds.thinned(left.astype(np.float64), occurrences)
