@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from txray.activations.folding import text_key
-from txray.activations.stored import Indices, StoredInput, StoredLayer, StoredText
+from txray.activations.stored import Indices, Pooling, StoredInput, StoredLayer, StoredText
 from txray.activations.writer import DOCUMENTS, FORMAT, INDEX, ROW_COLUMNS
 from txray.corpus.document import Document
 from txray.errors import CaptureError, TxrayError, in_one_line
@@ -32,6 +32,8 @@ _FLOATS = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 }
+_NAMES_IN_FILES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64", "int32": "I32"}
+"""Type -> its name in files of safetensors."""
 _CACHE_BYTES = 256 * 2**20
 """Maximum size of the words and positions in memory; the activations themselves are mapped."""
 
@@ -73,11 +75,15 @@ class FolderFiles:
             cache = LRUCache(_CACHE_BYTES)
             self._shards = [_Shard(folder, shard, cache) for shard in index["shards"]]
             self._document_digest = str(index["documents"]["sha256"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if self.pooling not in get_args(Pooling):
+                raise ValueError(f"unknown pooling {self.pooling[:40]!r}")
+            if self.n_documents < 0 or any(layer.neurons < 1 for layer in self.layers.values()):
+                raise ValueError("a number of documents or neurons is too small")
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CaptureError(f"{folder / INDEX}: damaged ({in_one_line(error)}); collect again") from error
-        self._starts = np.append(0, np.cumsum([shard.n_rows for shard in self._shards])).astype(np.int64)
         for shard in self._shards:
             shard.require(self.layers, self._stored)
+        self._starts = np.append(0, np.cumsum([shard.n_rows for shard in self._shards])).astype(np.int64)
 
     def _read_index(self) -> dict[str, Any]:
         file = self._folder / INDEX
@@ -107,7 +113,7 @@ class FolderFiles:
                     identities.append((str(content["id"]), text_key(content["words"])))
                     offsets.append(offset)
                     offset += len(line)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CaptureError(
                 f"{file}, line {len(offsets) + 1}: damaged ({in_one_line(error)}); collect again"
             ) from error
@@ -152,9 +158,10 @@ class FolderFiles:
     def text(self, number: int) -> StoredText:
         """Return a stored document with its inputs."""
         file = self._folder / DOCUMENTS
+        offset = self._lines[0][number]
         try:
             with file.open("rb") as stream:
-                stream.seek(self._lines[0][number])
+                stream.seek(offset)
                 content = json.loads(stream.readline())
             n = len(content["words"])
             document = Document(
@@ -170,7 +177,7 @@ class FolderFiles:
             forms = {int(position): str(form) for position, form in content.get("forms", {}).items()}
             skipped = Counter({str(k): int(v) for k, v in content.get("skipped", {}).items()})
             read_as = str(content.get("read_as", ""))
-        except (OSError, ValueError, KeyError, TypeError, TxrayError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, TxrayError) as error:
             raise CaptureError(
                 f"{file}, line {number + 1}: damaged ({in_one_line(error)}); collect again"
             ) from error
@@ -261,17 +268,27 @@ class _Shard:
     def require(self, layers: Mapping[str, StoredLayer], stored: Mapping[str, str]) -> None:
         """Raise if the file does not hold what the index says."""
         names = set(self._content.keys())
-        wanted = {f"rows.{name}": [self.n_rows] for name in ROW_COLUMNS}
+        wanted = {f"rows.{name}": ([self.n_rows], "int32") for name in ROW_COLUMNS}
         if self.n_rows:
-            wanted |= {f"layer.{name}": [self.n_rows, layer.neurons] for name, layer in layers.items()}
-        for name, shape in wanted.items():
+            wanted |= {
+                f"layer.{name}": ([self.n_rows, layer.neurons], stored[name])
+                for name, layer in layers.items()
+            }
+        for name, (shape, dtype) in wanted.items():
             if name not in names:
                 raise CaptureError(f"{self.file}: has no tensor {name!r}; collect again")
-            actual = self._content.get_slice(name).get_shape()
+            part = self._content.get_slice(name)
+            actual = part.get_shape()
             if actual != shape:
                 raise CaptureError(
                     f"{self.file}: {name!r} has shape {actual} instead of {shape}; collect again"
                 )
+            if part.get_dtype() != _NAMES_IN_FILES.get(dtype):
+                raise CaptureError(
+                    f"{self.file}: {name!r} holds {part.get_dtype()} instead of {dtype}; collect again"
+                )
+        if "inputs" not in names:
+            raise CaptureError(f"{self.file}: has no tensor 'inputs'; collect again")
 
     def column(self, name: str) -> Indices:
         """Return (n_rows,) one of the integers of each row."""
@@ -288,7 +305,7 @@ class _Shard:
         if (
             table.ndim != 2
             or table.shape[1] != 3
-            or (probability is not None and len(probability) != len(table))
+            or (probability is not None and probability.shape != table.shape[:1])
         ):
             raise CaptureError(f"{self.file}: 'inputs' has shape {list(table.shape)}; collect again")
         return table.astype(np.int64), probability
@@ -306,7 +323,7 @@ class _Shard:
             return []
         try:
             texts = json.loads(self._content.get_tensor(f"rows.{name}").numpy().tobytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CaptureError(
                 f"{self.file}: 'rows.{name}' is damaged ({in_one_line(error)}); collect again"
             ) from error

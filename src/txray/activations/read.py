@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import polars as pl
 
@@ -11,13 +11,10 @@ from txray._optional import import_extra
 from txray.activations.arrays import SUFFIXES, array_files
 from txray.activations.folder import FolderFiles
 from txray.activations.neurox import NeuroXHdf5, NeuroXJson
-from txray.activations.stored import ActivationFiles, StoredActivations
+from txray.activations.stored import ActivationFiles, Pooling, StoredActivations
 from txray.activations.tables import DatasetTable, FrameTable, TableFiles, parquet_files
 from txray.activations.writer import INDEX, UNFINISHED
 from txray.errors import CaptureError, UnknownNameError, UsageError, in_one_line
-
-Pooling = Literal["max", "mean", "first", "last"]
-"""How the pieces of a word are combined."""
 
 HDF5, JSON = (".hdf5", ".h5"), (".json", ".jsonl")
 _DATASET = ("dataset_info.json", "state.json")

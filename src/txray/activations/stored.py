@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from txray.errors import CaptureError
 from txray.text import plural
 
 Indices = NDArray[np.int64]
+
+Pooling = Literal["max", "mean", "first", "last"]
+"""How the pieces of a word are combined."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class StoredActivations:
     """Activations that are read from files instead of being computed; takes the place of a model in `txray.collect`.
 
     >>> stored = txray.read_activations("activations")  # doctest: +SKIP
-    >>> stage = txray.collect(stored, stored.corpus(), layers="*", name="stored")  # doctest: +SKIP
+    >>> stage = txray.collect(stored, stored.corpus(), layers="**", name="stored")  # doctest: +SKIP
 
     Attributes:
         files: where the activations are read from.
@@ -188,11 +191,11 @@ class StoredActivations:
         Raises:
             CaptureError: a document of the same id has other words.
         """
-        by_id, by_text, keys = self._numbers
-        number = by_id.get(document.id)
+        by_id, repeated, by_text, keys = self._numbers
+        key = text_key(document.words)
+        number = repeated.get((document.id, key), by_id.get(document.id))
         if number is not None and self.files.has_ids:
             return self.files.text(number)
-        key = text_key(document.words)
         # Numbers in place of ids say nothing about documents of another source.
         if number is not None and (keys[number] == key or document.cut_from is not None):
             text = self.files.text(number)
@@ -204,18 +207,20 @@ class StoredActivations:
         text = self.files.text(number)
         # Equal but for case or accents is enough for tokens, but not where the words are stored.
         exact = any(stored.word is not None for stored in text.inputs)
-        return None if exact and text.document.words != document.words else text
+        return None if exact and text.document.words != tuple(document.words) else text
 
     @cached_property
-    def _numbers(self) -> tuple[dict[str, int], dict[int, int], list[int]]:
+    def _numbers(self) -> tuple[dict[str, int], dict[tuple[str, int], int], dict[int, int], list[int]]:
         by_id: dict[str, int] = {}
+        repeated: dict[tuple[str, int], int] = {}
         by_text: dict[int, int] = {}
-        keys = []
+        keys: list[int] = []
         for number, (id_, key) in enumerate(self.files.identities()):
-            by_id.setdefault(id_, number)
+            if by_id.setdefault(id_, number) != number and keys[by_id[id_]] != key:
+                repeated.setdefault((id_, key), number)
             by_text.setdefault(key, number)
             keys.append(key)
-        return by_id, by_text, keys
+        return by_id, repeated, by_text, keys
 
     def __repr__(self) -> str:
         layers = ", ".join(f"{layer.name!r}: {layer.neurons}" for layer in list(self.layers.values())[:4])

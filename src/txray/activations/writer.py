@@ -325,7 +325,10 @@ class ActivationWriter:
         if self._n_buffered or self._inputs or not self._shards:
             self._write_shard()
         assert self._documents is not None
-        self._documents.close()
+        try:
+            self._documents.close()
+        except OSError as error:
+            raise OutputError(f"{self._documents.name}: cannot be written: {error.strerror}") from error
         documents = self.folder / DOCUMENTS
         with atomic_file(documents) as new:
             Path(self._documents.name).replace(new)

@@ -90,9 +90,17 @@ def collect(
     if save_activations is not None:
         _, folder = shard_and_folder(engine_options.shard, save_activations)
         save = SaveActivations(
-            folder, dtype=activations_type, max_bytes=options.memory_in_bytes(activations_limit)
+            folder,
+            dtype=activations_type,
+            max_bytes=options.memory_in_bytes(activations_limit, "--activations-limit"),
         )
     shard, out = shard_and_folder(engine_options.shard, out)
+    if save is not None:
+        stage_path, activations_path = out.resolve(), Path(save.folder).resolve()
+        if stage_path.is_relative_to(activations_path) or activations_path.is_relative_to(stage_path):
+            raise UsageError(
+                f"--out {out} and --save-activations {save.folder}: one holds the other; name two separate folders"
+            )
     require_replaceable(out, (MANIFEST, CHECKPOINT))
     if (out / MANIFEST).exists():
         if not replace:

@@ -246,8 +246,8 @@ class CollectOptions:
     feature_type: Annotated[
         list[str],
         typer.Option(
-            help="token, subword, output (only txray's models), label, or an annotation such as pos; repeat for "
-            "several."
+            help="token, subword, output (the next word or class that the model predicts), label, or an annotation "
+            "such as pos; repeat for several."
         ),
     ] = field(default_factory=lambda: ["token"])
     selection: Annotated[
@@ -270,6 +270,11 @@ class CollectOptions:
         from txray.cli.through import layers_through
 
         if self.through:
+            if not self.layer and isinstance(model, StoredActivations) and "rnn" not in model.layers:
+                raise UsageError(
+                    "--through: stored activations have no model in which to look for the layer of an autoencoder; "
+                    f"name it with --layer: {', '.join(model.layers)}"
+                )
             whole = None if isinstance(model, StoredActivations) else model
             return layers_through(self.layer, self.through, device, whole)
         return list(default_layers(self.layer, model))
@@ -285,13 +290,18 @@ def open_source(
     """Return the model, or the stored activations, that an argument names.
 
     Raises:
+        UsageError: stored activations with a base.
         TxrayError: errors of `txray.load_model` and `txray.read_activations`.
     """
     from txray.activations import read_activations
     from txray.activations.read import is_activations
     from txray.models import load_model
 
-    return read_activations(model) if is_activations(model) else load_model(model, base=base)
+    if not is_activations(model):
+        return load_model(model, base=base)
+    if base is not None:
+        raise UsageError(f"{model}: --base {base}, but stored activations need no model; omit --base")
+    return read_activations(model)
 
 
 def default_layers(layers: Sequence[str], model: TextModel | nn.Module | StoredActivations) -> list[str]:
@@ -371,8 +381,8 @@ def write_table(table: pl.DataFrame, file: Path) -> None:
             table.write_parquet(new)
 
 
-def memory_in_bytes(memory: float | None) -> int | None:
-    """Return the value of `--memory`, in GiB, as bytes.
+def memory_in_bytes(memory: float | None, option: str = "--memory") -> int | None:
+    """Return the value of an option, in GiB, as bytes.
 
     Raises:
         UsageError: not a positive number.
@@ -380,5 +390,5 @@ def memory_in_bytes(memory: float | None) -> int | None:
     if memory is None:
         return None
     if not 0 < memory < 1e9:
-        raise UsageError(f"--memory {memory}: give a positive number of GiB, such as 4")
+        raise UsageError(f"{option} {memory}: give a positive number of GiB, such as 4")
     return int(memory * 2**30)

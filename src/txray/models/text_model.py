@@ -173,7 +173,8 @@ class TextModel:
         if (self.language_model is None and self.task != "next-word") or self.output_name is None:
             raise UsageError(
                 f"model {self.name or type(module).__name__!r}: it is not known to predict the next word; use a causal "
-                "language model, or pass task='next-word' and output_name to its TextModel"
+                "language model (an adapter of one: load_model(folder, head=True)), or pass task='next-word' and "
+                "output_name to its TextModel"
             )
         return module if self.language_model is None else self.language_model(module)
 

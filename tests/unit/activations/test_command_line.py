@@ -69,3 +69,27 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert txray("collect", file, *options, "--save-activations", tmp_path / "mine") == 1
     assert "holds no activations" in capsys.readouterr().err
     assert txray("prune", "table", file, "rnn", "--format", "text", "--text", text) != 0
+
+
+def test_options_that_contradict_stored_activations_are_refused_before_any_work(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_model(small_model(), tmp_path / "model")
+    file = write_hdf5(tmp_path / "acts.hdf5", activations())
+    read = ("--format", "text", "--text", text)
+
+    def message(*arguments: object) -> str:
+        assert txray("collect", *arguments, *read) == 2
+        return capsys.readouterr().err
+
+    out, inside = tmp_path / "s", tmp_path / "s" / "acts"
+    assert "omit --base" in message(file, "--out", out, "--base", tmp_path / "model")
+    named = message(file, "--out", out, "--through", tmp_path / "sae")
+    assert "--layer: layer.0, layer.1, layer.2" in named
+    for folder, stage in ((out, out), (inside, out), (out, inside)):
+        assert "two separate folders" in message(
+            tmp_path / "model", "--out", stage, "--save-activations", folder
+        )
+    limit = ("--save-activations", tmp_path / "a", "--activations-limit", "nan")
+    assert "--activations-limit nan" in message(tmp_path / "model", "--out", out, *limit)
+    assert not out.exists()

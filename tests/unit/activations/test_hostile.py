@@ -70,6 +70,19 @@ def edit_shard(change: Callable[[dict[str, torch.Tensor]], Any]) -> Damage:
     return damage
 
 
+def edit_document(line: Callable[[dict[str, Any]], str]) -> Damage:
+    """Replace the line of the first document, and the checksum in the index."""
+
+    def damage(folder: Path) -> None:
+        file = folder / "documents.jsonl"
+        first, *others = file.read_text().splitlines()
+        file.write_text("\n".join([line(json.loads(first)), *others]) + "\n")
+        digest = txray.files.sha256_of(file)  # type: ignore[attr-defined]
+        edit_index(lambda index: index["documents"].update(sha256=digest))(folder)
+
+    return damage
+
+
 def truncate(name: str) -> Damage:
     def damage(folder: Path) -> None:
         content = (folder / name).read_bytes()
@@ -121,6 +134,55 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         ),
         "longer than any that a model",
     ),
+    "infinite rows": (edit_index(lambda index: index["shards"][0].update(rows=float("inf"))), "damaged"),
+    "more rows than integers": (
+        edit_index(lambda index: index["shards"][0].update(rows=10**30)),
+        "has shape",
+    ),
+    "infinitely many documents": (
+        edit_index(lambda index: index["documents"].update(n=float("inf"))),
+        "damaged",
+    ),
+    "a negative number of documents": (
+        edit_index(lambda index: index["documents"].update(n=-1)),
+        "too small",
+    ),
+    "an infinite lag": (edit_index(lambda index: index["layers"]["rnn"].update(lag=float("inf"))), "damaged"),
+    "no neurons": (
+        edit_index(lambda index: (index.update(shards=[]), index["layers"]["rnn"].update(neurons=-3))),
+        "too small",
+    ),
+    "an unknown pooling": (
+        edit_index(lambda index: index.update(pooling="median")),
+        "unknown pooling 'median'",
+    ),
+    "a deep document": (edit_document(lambda _: "[" * 100_000), "documents.jsonl, line 1: damaged"),
+    "no document": (edit_document(lambda _: "null"), "documents.jsonl, line 1: damaged"),
+    "a list of forms": (
+        edit_document(lambda document: json.dumps(document | {"forms": [1]})),
+        "documents.jsonl, line 1: damaged",
+    ),
+    "broken words": (
+        edit_shard(lambda content: content.update({"rows.word": content["rows.word"] + 0.5})),
+        "holds F32 instead of int32",
+    ),
+    "integers": (
+        edit_shard(lambda content: content.update({"layer.rnn": content["layer.rnn"].to(torch.int8)})),
+        "holds I8 instead of float32",
+    ),
+    "no inputs": (edit_shard(lambda content: content.pop("inputs")), "has no tensor 'inputs'"),
+    "two probabilities": (
+        edit_shard(
+            lambda content: content.update({"inputs.probability": torch.ones(len(content["inputs"]), 2)})
+        ),
+        "'inputs' has shape",
+    ),
+    "deep outputs": (
+        edit_shard(
+            lambda content: content.update({"rows.outputs": torch.full((100_000,), 91, dtype=torch.uint8)})
+        ),
+        "'rows.outputs' is damaged",
+    ),
     "unfinished": (lambda folder: (folder / UNFINISHED).write_text("{}"), "not finished"),
 }
 
@@ -132,6 +194,7 @@ def test_a_damaged_folder_is_refused_in_one_line(name: str, saved: Path, tmp_pat
     damage(folder)
     assert message in message_of(folder)
     assert message_of(folder).startswith((str(folder), "layer 'rnn'"))
+    assert message_of(folder).count("collect again") <= 1
 
 
 def test_a_huge_index_is_not_read(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,10 +18,11 @@ import torch
 from safetensors.torch import load_file
 
 import txray
+from tests.builders.hub_folders import folder_of
 from tests.builders.text_models import TextCnn, letter_pieces, seeded, transformer, word_ids
 from tests.builders.texts import corpus_of, documents, small_model
 from txray import Layer, SaveActivations, Stage, TextModel, collect, read_activations
-from txray.activations.writer import INDEX, UNFINISHED
+from txray.activations.writer import INDEX, UNFINISHED, ActivationWriter
 from txray.corpus import Corpus, Document
 from txray.errors import CaptureError, OutputError, UsageError
 from txray.models import classifier
@@ -188,6 +189,35 @@ def test_a_layer_read_through_a_module_is_saved_itself(tmp_path: Path) -> None:
     assert {name: layer.neurons for name, layer in stored.layers.items()} == {LINEAR: 12}
     again = collect(stored, corpus, name="s", layers=through)
     assert again.layers == stage.layers
+    assert files_of(again, tmp_path / "again") == files_of(stage, tmp_path / "once")
+
+
+def test_a_module_is_tried_with_the_first_document_that_has_activations(tmp_path: Path) -> None:
+    model = txray.load_model(folder_of("bert", tmp_path / "bert"))
+    texts = (("日本語",), ("a", "film", "of", "its", "own"), ("漢字",))
+    corpus = corpus_of([Document(f"d{number}", words) for number, words in enumerate(texts)])
+    torch.manual_seed(0)
+    layer = Layer("encoder.layer.0", through=torch.nn.Linear(16, 40))
+    stage = collect(model, corpus, name="s", layers=layer, save_activations=tmp_path / "acts")
+    again = collect(read_activations(tmp_path / "acts"), corpus, name="s", layers=layer)
+    assert again.manifest["layers"]["encoder.layer.0:through=Linear"]["counted"] == 5
+    assert files_of(again, tmp_path / "again") == files_of(stage, tmp_path / "once")
+
+
+@pytest.mark.parametrize("prefix", ["d", "other"])
+def test_words_may_be_lists(prefix: str, tmp_path: Path) -> None:
+    texts = [list(document.words) for document in documents(5)]
+    corpus = corpus_of([Document(f"d{number}", words) for number, words in enumerate(texts)])  # type: ignore[arg-type]
+    stage = collect(small_model(), corpus, name="s", save_activations=tmp_path / "acts")
+    again = corpus_of([Document(f"{prefix}{number}", words) for number, words in enumerate(texts)])  # type: ignore[arg-type]
+    stored = collect(read_activations(tmp_path / "acts"), again, name="s")
+    assert stored["rnn", "token"].wins().tolist() == stage["rnn", "token"].wins().tolist()
+
+
+def test_documents_of_the_same_id_are_told_apart_by_their_text(tmp_path: Path) -> None:
+    corpus = corpus_of([Document("same", document.words) for document in documents(4)])
+    stage = collect(small_model(), corpus, name="s", save_activations=tmp_path / "acts")
+    again = collect(read_activations(tmp_path / "acts"), corpus, name="s")
     assert files_of(again, tmp_path / "again") == files_of(stage, tmp_path / "once")
 
 
@@ -376,3 +406,13 @@ def test_other_settings_other_folders_and_limits_are_refused_before_any_work(tmp
         collect(model, corpus, name="s", save_activations=tmp_path / "x", engine=ray)
     with pytest.raises(UsageError, match="stored activations"):
         collect(read_activations(done), corpus, name="s", engine=ray)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+def test_a_disk_that_is_full_at_the_end_is_named(tmp_path: Path) -> None:
+    writer = ActivationWriter(SaveActivations(tmp_path / "acts"), {})
+    writer._documents = Path("/dev/full").open("wb")  # noqa: SIM115
+    writer.add_document(Document("d", ("a",)), ["a"], {})
+    with pytest.raises(OutputError, match="/dev/full: cannot be written: No space left on device"):
+        writer.finish({}, {})
+    assert not (tmp_path / "acts" / INDEX).exists()

@@ -122,7 +122,8 @@ class StoredAdapter:
         """Return (n_tokens,) the word of each token of an input; -1 for none."""
         if tokens.word is None:
             return words_of_tokens(document.words, tokens.tokens, document.id, cut=cut)
-        if stored.words[: len(document.words)] != document.words or (
+        # A document may have a list of words.
+        if stored.words[: len(document.words)] != tuple(document.words) or (
             len(stored.words) != len(document.words) and not cut
         ):
             pairs = zip(stored.words, document.words, strict=False)
@@ -275,17 +276,14 @@ class StoredAdapter:
 
     def _read_through(self, point: HookPoint, layer: Layer) -> HookPoint:
         assert layer.through is not None
-        first = self.stored.files.text(0).inputs[:1]
-        n = min(_TEST_ROWS, len(first[0].rows)) if first else 0
-        rows = (
-            [self.stored.files.rows(point.layer, int(row), int(row) + 1) for row in first[0].rows[:n]]
-            if n
-            else []
-        )
-        if not rows:
+        files = self.stored.files
+        inputs = (one for number in range(files.n_documents) for one in files.text(number).inputs)
+        first = next((one for one in inputs if len(one.rows)), None)
+        if first is None:
             raise UsageError(
-                f"layer {point.layer!r}: the first stored document has no activations to try a module with"
+                f"layer {point.layer!r}: no stored document has activations to try a module with; omit through"
             )
+        rows = [files.rows(point.layer, int(row), int(row) + 1) for row in first.rows[:_TEST_ROWS]]
         flat = torch.cat(rows).to(self.stored.device)
         through = Through.of(point.layer, module_for(layer.through, layer.name), flat)
         label = f"{point.layer}{THROUGH}{through.name}"
