@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.evidence import groups, matching, null, pruning, rates, sizes, synthetic_pair
+from benchmarks.evidence import groups, matching, null, pruning, rates, sizes, statistics, synthetic_pair
 from benchmarks.evidence.tables import Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
@@ -17,6 +17,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 TABLES: dict[str, Measured] = {
     "null": null.measured,
     "groups": groups.measured,
+    "calibration-of-statistics": statistics.calibration,
+    "statistics": statistics.comparison_of_statistics,
+    "statistics-by-condition": statistics.by_condition,
     "synthetic": synthetic_pair.ranking,
     "strata": synthetic_pair.strata,
     "states": synthetic_pair.states,

@@ -15,8 +15,8 @@ from txray.analysis.neuron_change import NeuronChange, distinctive_words, most_c
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.rules import changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
-from txray.analysis.significance.tests import SignificanceSettings, tested_neurons
-from txray.analysis.states import STATES, fdr_label
+from txray.analysis.significance.tests import SignificanceSettings, TestStatistic, tested_neurons
+from txray.analysis.states import STATES, test_label
 from txray.analysis.subjects import (
     preferences_of,
     require_comparable,
@@ -92,6 +92,11 @@ class Comparison(SavedResult):
         return "changed" in self.summary
 
     @property
+    def text_matched(self) -> bool:
+        """Return whether the tests are at equal text, because the stages read different texts."""
+        return bool(self.summary.get("text_matched", False))
+
+    @property
     def fdr(self) -> float | None:
         """Return the false discovery rate of the tests; None if there are none."""
         return float(self.summary["fdr"]) if self.tested else None
@@ -110,18 +115,22 @@ class Comparison(SavedResult):
         seed: int = 0,
         splits: int = 16,
         draws: int = 10,
+        statistic: TestStatistic = "chi-square",
+        text_matched: bool | None = None,
     ) -> Comparison:
         """Return a copy with tests of significance; `compare` runs them by default.
 
         Both stages are compared at equal numbers of activations, neuron by neuron: the larger one is downsampled.
-        Whole folds of documents are exchanged, split and resampled, because words of one document are not independent.
+        If they read different texts, these are matched first: the occurrences of each feature are randomly thinned to
+        the smaller number, and activations with them. So neurons do not seem to change because the text does. Whole
+        folds of documents are exchanged, split and resampled, because words of one document are not independent.
 
         The columns that `neurons` gains:
 
         - `distance_matched`: the distance at equal numbers of activations; `distance_null`: its mean under permutation,
-          which is what to expect if nothing changed; `p_value`, and `q_value` by Benjamini and Hochberg; `z_score`: the
-          difference of the two (of H^2 for the Hellinger distance) in standard deviations of the permutations. It ranks
-          neurons whose p-values are all at the minimum.
+          which is what to expect if nothing changed; `p_value` of the statistic, and `q_value` by Benjamini and
+          Hochberg; `z_score`: by how many standard deviations of its permutations the statistic exceeds their mean. It
+          ranks neurons whose p-values are all at the minimum.
         - `hellinger_corrected`: how far the neuron moved, the Hellinger distance corrected for attenuation, with the
           bounds of its 95% interval `hellinger_corrected_low` and `hellinger_corrected_high`; null if the halves of a
           stage overlap too little to estimate it. `signal`: cross-validated H^2, 0 on average if nothing changed: for
@@ -132,6 +141,7 @@ class Comparison(SavedResult):
           other, at a tenth of its rate, and was merely not observed; `confident_state`: the state, or `undecided` for
           an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare.
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
+        - `text_matched`: whether the texts were matched for all columns of this list except win rates and lengths.
 
         Args:
             distance: the distance to test: `hellinger`, `jensen-shannon` or `total-variation`.
@@ -139,16 +149,22 @@ class Comparison(SavedResult):
             fdr: false discovery rate.
             seed: random seed; the same seed gives the same numbers.
             splits: number of random splits of the folds into halves, for `signal` and `hellinger_corrected`.
-            draws: number of random downsamplings to average. With more, results depend less on the seed.
+            draws: number of random downsamplings to average. With more, results depend less on the seed. The chi-square
+                averages at most three.
+            statistic: what the p-values are of: `chi-square`, of what neurons select given how often each feature
+                occurs, or the `distance`, which finds fewer changes (see the page on evidence).
+            text_matched: whether to test at equal text; None matches texts that differ.
 
         Raises:
-            UnknownNameError: an unknown distance.
+            UnknownNameError: an unknown distance or statistic.
             UsageError: fewer than two folds, different numbers of them, or a number out of range.
 
         Warns:
             PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
         """
-        return self._tested(SignificanceSettings(distance, permutations, fdr, seed, splits, draws))
+        return self._tested(
+            SignificanceSettings(distance, permutations, fdr, seed, splits, draws, statistic, text_matched)
+        )
 
     def _tested(self, settings: SignificanceSettings) -> Comparison:
         neurons, summary = tested_neurons(
@@ -160,8 +176,9 @@ class Comparison(SavedResult):
         number = self.summary
         tests = "observed, not tested"
         if self.tested:
+            label = test_label(number["fdr"], text_matched=self.text_matched)
             tests = (
-                f"significant ({fdr_label(number['fdr'])}): {number['changed']} of {number['tested']} shared changed, "
+                f"significant ({label}): {number['changed']} of {number['tested']} shared changed, "
                 f"{number['confident_avoided']} of {number['avoided']} avoided, "
                 f"{number['confident_gained']} of {number['gained']} gained"
             )
@@ -319,6 +336,8 @@ def compare(
     permutations: int = 10_000,
     fdr: float = 0.05,
     seed: int = 0,
+    statistic: TestStatistic = "chi-square",
+    text_matched: bool | None = None,
 ) -> Comparison:
     """Compare two stages neuron by neuron, and test which changes are significant.
 
@@ -333,9 +352,12 @@ def compare(
             fraction of the time (see `Comparison.test`).
         fdr: false discovery rate of the tests.
         seed: random seed of the tests.
+        statistic: what the p-values are of, `chi-square` or `distance`; see `Comparison.test`.
+        text_matched: whether to test at equal text; by default (None), if the stages read different texts. Then the
+            occurrences of each feature are thinned to the smaller number.
 
     Raises:
-        UnknownNameError: an unknown layer, feature type, weight or distance.
+        UnknownNameError: an unknown layer, feature type, weight, distance or statistic.
         ShapeError: the two do not hold the same neurons, feature type or selection.
         UsageError: stages that cannot be tested, or a number out of range.
 
@@ -349,7 +371,13 @@ def compare(
     require_distance(distance)
     if permutations < 0:
         raise UsageError(f"compare: permutations={permutations}; pass a positive number, or 0 for no tests")
-    settings = SignificanceSettings(distance, permutations, fdr, seed) if permutations else None
+    settings = (
+        SignificanceSettings(
+            distance, permutations, fdr, seed, statistic=statistic, text_matched=text_matched
+        )
+        if permutations
+        else None
+    )
     sides = subject(before), subject(after)
     p, q = (preferences_of(side, layer, feature_type) for side in sides)
     require_comparable(p, q)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from txray.analysis.rules import is_significant, is_tested, tested_state
-from txray.analysis.states import NOT_SIGNIFICANT, ONE_SIDED, STATE_NAMES, fdr_label, untested_label
+from txray.analysis.states import NOT_SIGNIFICANT, ONE_SIDED, STATE_NAMES, test_label, untested_label
 from txray.text import plural
 
 
@@ -26,6 +26,7 @@ class Findings:
         layers: number of layers.
         tested_layers: number of layers whose tests are done.
         pending: whether the other layers are going to be tested.
+        text_matched: whether the tests are at equal text.
     """
 
     fdr: float | None
@@ -37,6 +38,7 @@ class Findings:
     layers: int
     tested_layers: int
     pending: bool
+    text_matched: bool = False
 
     @classmethod
     def of(cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False) -> Findings:
@@ -65,6 +67,7 @@ class Findings:
             layers,
             rows["layer"].n_unique() if several else 1,
             pending and len(rows) < len(neurons),
+            "text_matched" in rows.columns and bool(rows["text_matched"].any()),
         )
 
     @property
@@ -102,7 +105,7 @@ class Findings:
             return "no neuron in both stages is active enough to be tested"
         return (
             f"{self.changed:,} of {plural(self.tested, 'tested neuron')} in both stages changed significantly "
-            f"({fdr_label(self.fdr)})"
+            f"({test_label(self.fdr, text_matched=self.text_matched)})"
         )
 
     @property
@@ -134,8 +137,9 @@ class Findings:
             return ""
         if not self.tested:
             return "No neuron in both stages is active enough to be tested"
+        text = ", text-matched" if self.text_matched else ""
         return (
-            f"At a false discovery rate (FDR) of {100 * self.fdr:g}%, {self.changed:,} of "
+            f"At a false discovery rate (FDR) of {100 * self.fdr:g}%{text}, {self.changed:,} of "
             f"{plural(self.tested, 'tested neuron')} changed significantly"
         )
 

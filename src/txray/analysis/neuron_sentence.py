@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, fdr_label
+from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, test_label
 from txray.text import plural
 
 _OBSERVED = f"Observed, {NOT_TESTED}."
@@ -50,7 +50,7 @@ def preference_sentence(lengths: tuple[int, int], noun: str, stages: tuple[str, 
 
 def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     """Return the sentences about the tests."""
-    level = fdr_label(fdr)
+    level = test_label(fdr, text_matched=bool(row.get("text_matched")))
     if row["q_value"] is not None:
         verdict = "significant" if row["significant"] else NOT_SIGNIFICANT
         corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]}"

@@ -34,6 +34,11 @@ def fdr_label(fdr: float) -> str:
     return f"{100 * fdr:g}% FDR"
 
 
+def test_label(fdr: float, *, text_matched: bool) -> str:
+    """Return the false discovery rate of a test and whether it is at equal text: `5% FDR, text-matched`."""
+    return f"{fdr_label(fdr)}, text-matched" if text_matched else fdr_label(fdr)
+
+
 def significant_label(fdr: float) -> str:
     """Return what significant neurons are called in legends: `significant (5% FDR)`."""
     return f"significant ({fdr_label(fdr)})"

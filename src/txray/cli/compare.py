@@ -23,8 +23,25 @@ def compare(
     layer: options.Layer = None,
     distance: Annotated[
         Literal["hellinger", "jensen-shannon", "total-variation"],
-        typer.Option("--distance", help="Distance to test."),
+        typer.Option(
+            "--distance", help="Distance between preferences; also to test with --statistic distance."
+        ),
     ] = "hellinger",
+    statistic: Annotated[
+        Literal["chi-square", "distance"],
+        typer.Option(
+            "--statistic",
+            help="What is tested: what neurons select given how often features occur, or the distance.",
+        ),
+    ] = "chi-square",
+    text_matched: Annotated[
+        bool | None,
+        typer.Option(
+            "--text-matched/--no-text-matched",
+            help="Test at equal text, by thinning features to the smaller number of occurrences; by default, if the "
+            "stages read different texts.",
+        ),
+    ] = None,
     *,
     comparison_options: options.ComparisonOptions,
 ) -> None:
@@ -41,7 +58,14 @@ def compare(
     if out is not None:
         require_replaceable(out, (Comparison.SUMMARY_FILE,))
     comparison = compare_stages(
-        before, after, layer=layer, feature_type=feature_type, distance=distance, **vars(comparison_options)
+        before,
+        after,
+        layer=layer,
+        feature_type=feature_type,
+        distance=distance,
+        statistic=statistic,
+        text_matched=text_matched,
+        **vars(comparison_options),
     )
     rows = [
         (name, f"{value:.6g}" if isinstance(value, float) else str(value))

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.analysis.rules import changed_most_first, is_significant
-from txray.analysis.states import fdr_label
+from txray.analysis.states import test_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive, strongest
@@ -182,11 +182,12 @@ def _finding(comparison: Comparison, gained: int) -> str:
         share = percent(float(neurons["mass_after"].sum()) / total)
         return f"{finding}, with {share} of its activation mass (observed, not tested)"
     significant = neurons.filter(is_significant(comparison.fdr))
+    label = test_label(comparison.fdr, text_matched=comparison.text_matched)
     if not len(significant):
-        return f"{finding}, none of them significantly ({fdr_label(comparison.fdr)})"
+        return f"{finding}, none of them significantly ({label})"
     share = percent(float(significant["mass_after"].sum()) / total)
     return (
-        f"{finding}, {count(len(significant))} of them significantly ({fdr_label(comparison.fdr)}), "
+        f"{finding}, {count(len(significant))} of them significantly ({label}), "
         f"with {share} of its activation mass"
     )
 

@@ -11,7 +11,7 @@ import polars as pl
 from txray.analysis.distances import hellinger
 from txray.analysis.rules import changed_least_first, changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, fdr_label
+from txray.analysis.states import NOT_SIGNIFICANT, test_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption, caption_of, empty_figure
@@ -265,9 +265,8 @@ def _range(comparison: Comparison, ranked: pl.DataFrame) -> str:
         distances = ranked["hellinger"].to_numpy()
         return f"{PLAIN.name} {distances.min():.2f} to {distances.max():.2f} (observed, not tested)"
     significant = int(ranked["significant"].sum())
-    verdict = (
-        f"{count(significant) if significant else 'none'} of them significant ({fdr_label(comparison.fdr)})"
-    )
+    label = test_label(comparison.fdr, text_matched=comparison.text_matched)
+    verdict = f"{count(significant) if significant else 'none'} of them significant ({label})"
     known = ranked["hellinger_corrected"].drop_nulls().to_numpy()
     if not len(known):
         return f"{verdict}; {CORRECTED} not known"

@@ -1,5 +1,7 @@
-"""Synthetic pairs of modules with known truth: a table says which words each neuron prefers."""
+"""Synthetic pairs of modules with known truth: a table says which words each neuron prefers; and text to read."""
 
+from txray.synthetic.changes import KINDS
 from txray.synthetic.pair import GROUPS, SyntheticPair, synthetic_pair
+from txray.synthetic.text import synthetic_text
 
-__all__ = ["GROUPS", "SyntheticPair", "synthetic_pair"]
+__all__ = ["GROUPS", "KINDS", "SyntheticPair", "synthetic_pair", "synthetic_text"]

@@ -17,10 +17,14 @@ from txray.corpus.demo import demo_corpus
 from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.models.vocabulary import SPECIALS, Vocabulary
+from txray.synthetic.changes import CONCEPTS, KINDS, changed_profile, grown_profiles
 from txray.synthetic.module import LAYER, SyntheticModule, read_with_mask
 from txray.synthetic.profiles import Profile, WordBudget, lengths_and_rates
 
-GROUPS = ("unchanged", "changed", "vanished", "appeared", "rarer", "moved")
+SHARES = ("changed", "vanished", "appeared", "rarer", "moved", *KINDS)
+"""The groups that are a share of the neurons."""
+
+GROUPS = ("unchanged", *SHARES, "grown")
 """The groups of synthetic neurons, by what changes."""
 
 SIDES = ("before", "after")
@@ -74,6 +78,12 @@ class _Plan:
     appeared: float
     rarer: float
     moved: float
+    lost: float
+    merged: float
+    drifted: float
+    reranked: float
+    sharpened: float
+    competition: float
     effect: float
     rarer_by: float
     seed: int
@@ -87,14 +97,21 @@ class _Plan:
             raise UsageError(
                 f"synthetic_pair: lengths={self.lengths}; pass two ascending integers of at least 1"
             )
-        for group in GROUPS[1:]:
+        for group in SHARES:
             if not 0 <= getattr(self, group) <= 1:
                 raise UsageError(f"synthetic_pair: {group}={getattr(self, group)}; pass a share from 0 to 1")
         if sum(self.shares) > 1 + 1e-9:
             shares = ", ".join(
-                f"{group}={share}" for group, share in zip(GROUPS[1:], self.shares, strict=True)
+                f"{group}={share}" for group, share in zip(SHARES, self.shares, strict=True) if share
             )
             raise UsageError(f"synthetic_pair: {shares} sum to {sum(self.shares):.6g}; the maximum is 1")
+        if not 0 <= self.competition < 1:
+            raise UsageError(f"synthetic_pair: competition={self.competition}; pass a share from 0, below 1")
+        if self.competition and sum(self.shares) > 1 - 1 / self.n_neurons + 1e-9:
+            raise UsageError(
+                f"synthetic_pair: competition={self.competition} makes an unchanged neuron grow, and there is none; "
+                "lower the other shares"
+            )
         if not 0 < self.effect <= 1:
             raise UsageError(f"synthetic_pair: effect={self.effect}; pass a share above 0, up to 1")
         if not (math.isfinite(self.rarer_by) and self.rarer_by >= 1):
@@ -109,15 +126,15 @@ class _Plan:
 
     @property
     def shares(self) -> list[float]:
-        """Return the shares of all groups but the first."""
-        return [getattr(self, group) for group in GROUPS[1:]]
+        """Return the shares of `SHARES`."""
+        return [getattr(self, group) for group in SHARES]
 
     def groups(self, random: np.random.Generator) -> Ints:
         """Return (n_neurons,) the group of each neuron, as an index of `GROUPS`."""
         # Round cumulative sums, so that the groups never exceed the number of neurons.
         bounds = np.rint(np.cumsum(self.shares) * self.n_neurons).astype(np.int64)
         group = np.searchsorted(bounds, np.arange(self.n_neurons), side="right") + 1
-        return np.asarray(random.permutation(group % len(GROUPS)), np.int64)
+        return np.asarray(random.permutation(group % (len(SHARES) + 1)), np.int64)
 
 
 def synthetic_pair(
@@ -130,6 +147,12 @@ def synthetic_pair(
     appeared: float = 0.1,
     rarer: float = 0.1,
     moved: float = 0.0,
+    lost: float = 0.0,
+    merged: float = 0.0,
+    drifted: float = 0.0,
+    reranked: float = 0.0,
+    sharpened: float = 0.0,
+    competition: float = 0.0,
     effect: float = 0.9,
     rarer_by: float = 10.0,
     seed: int = 0,
@@ -156,6 +179,14 @@ def synthetic_pair(
         appeared: share that never win before.
         rarer: share that win the same words afterwards, but less often.
         moved: share that only change their index.
+        lost: share that lose one of five concepts, a fifth of their wins.
+        merged: share that win as many other words as well, equally often, so that they win twice as often.
+        drifted: share that move 30% of the wins of each word to other words.
+        reranked: share whose words exchange their win probabilities; the neurons win equally often.
+        sharpened: share that concentrate on the words won most: the shares of the words are squared, and the neurons
+            win equally often.
+        competition: share of all wins that one neuron has afterwards; it is the unchanged neuron that wins most, and
+            becomes `grown`. It takes wins of all others, in proportion: what they prefer stays the same. 0 for none.
         effect: share of the wins of a changed neuron that go to other words. With 1, nothing is shared with before: no
             trained neuron changes that much, and every distance detects it.
         rarer_by: factor by which the rarer neurons win less often.
@@ -168,7 +199,24 @@ def synthetic_pair(
         UsageError: a share or another number is out of range, the shares sum to more than 1, or the corpus has too few
             frequent words.
     """
-    plan = _Plan(n_neurons, lengths, changed, vanished, appeared, rarer, moved, effect, rarer_by, seed)
+    plan = _Plan(
+        n_neurons,
+        lengths,
+        changed,
+        vanished,
+        appeared,
+        rarer,
+        moved,
+        lost,
+        merged,
+        drifted,
+        reranked,
+        sharpened,
+        competition,
+        effect,
+        rarer_by,
+        seed,
+    )
     text = demo_corpus("encyclopedia", words=_CORPUS_WORDS) if corpus is None else corpus
     vocabulary = Vocabulary.from_corpus(text)
     budget = WordBudget(_frequency(vocabulary, text))
@@ -180,6 +228,11 @@ def synthetic_pair(
     random = np.random.default_rng(plan.seed)
     group = plan.groups(random)
     pairs = _pairs(plan, group, budget, random)
+    if plan.competition:
+        rates = [after.rate(budget.frequency) for _, after in pairs]
+        grown = int(np.where(group == 0, rates, -1.0).argmax())
+        pairs = grown_profiles(pairs, grown, plan.competition, budget)
+        group[grown] = GROUPS.index("grown")
     index = _moved(np.flatnonzero(group == GROUPS.index("moved")), n_neurons, random)
     before = [pair[0] for pair in pairs]
     after = [pairs[neuron][1] for neuron in np.argsort(index).tolist()]
@@ -215,9 +268,10 @@ def _pairs(
     lengths, rates = lengths_and_rates(plan.n_neurons, plan.lengths, random)
     pairs = []
     for index, length, rate in zip(group.tolist(), lengths.tolist(), rates.tolist(), strict=True):
-        before = budget.profile(length, rate, random)
+        kind = GROUPS[index]
+        before = budget.profile(max(length, CONCEPTS) if kind in KINDS else length, rate, random)
         after = before
-        match GROUPS[index]:
+        match kind:
             case "vanished":
                 after = Profile.empty()
             case "appeared":
@@ -230,6 +284,8 @@ def _pairs(
                 # Equally often: a rate that the other words do not allow is reduced before as well.
                 before = before.scaled(other.rate(budget.frequency) / wins)
                 after = before.scaled(1 - plan.effect).joined(other.scaled(plan.effect))
+            case kind if kind in KINDS:
+                after = changed_profile(kind, before, budget, random)
         budget.reserve(before, after)
         pairs.append((before, after))
     return pairs

@@ -78,6 +78,10 @@ class WordBudget:
         """Return the number of words that neurons may prefer."""
         return int((self.frequency > 0).sum())
 
+    def free_after(self, word: Ints) -> Floats:
+        """Return the free shares of some words on the side after."""
+        return np.asarray(self._free[1, word])
+
     def reserve(self, before: Profile, after: Profile) -> None:
         """Reserve the occurrences that a neuron wins on both sides."""
         for free, profile in zip(self._free, (before, after), strict=True):

@@ -49,9 +49,9 @@ def test_verdicts_are_those_of_the_tests(comparison: Comparison) -> None:
             assert f"{row['distance_matched']:.3f}, {row['distance_null']:.3f} if nothing had changed" in text
             assert f"q = {row['q_value']:.3g}" in text
         elif row["confident_state"] in ("avoided", "gained"):
-            assert f": significant (5% FDR, q = {row['rate_q_value']:.3g})" in text
+            assert f": significant (5% FDR, text-matched, q = {row['rate_q_value']:.3g})" in text
         elif row["confident_state"] == "undecided":
-            assert "not significant (5% FDR)" in text
+            assert "not significant (5% FDR, text-matched)" in text
     assert len(states) > 2
 
 

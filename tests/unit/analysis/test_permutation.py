@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from tests.builders.preferences import preferences_of, random_events
 from tests.unit.analysis.test_fold_counts import FOLDS, divergence, pair
 from txray.analysis.significance.fold_counts import FoldCounts
-from txray.analysis.significance.permutation import Permutations, assignments, observed, q_values
+from txray.analysis.significance.permutation import (
+    Permutations,
+    assignments,
+    divergence_statistic,
+    observed,
+    q_values,
+)
+
+MEAN = divergence_statistic("mean")
 
 
 def every_assignment(paired: bool) -> np.ndarray:
@@ -36,8 +44,7 @@ def permuted(paired: bool, most: int, fdr: float = 0.0, n: int = 400) -> Permuta
     draws = [FoldCounts.of(*pair(n))]
     return Permutations(
         draws,
-        "mean",
-        "hellinger",
+        MEAN,
         paired=paired,
         max_permutations=most,
         fdr=fdr,
@@ -51,7 +58,7 @@ def test_p_values_are_those_of_all_permutations(
     paired: bool, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("txray.analysis.significance.permutation.FIRST_BATCH", 4_000)
-    monkeypatch.setattr("txray.analysis.significance.fold_counts._CELLS", 50_000)
+    monkeypatch.setattr("txray.analysis.significance.fold_counts.CELLS", 50_000)
     found = permuted(paired, 4_000, n=n)
     folds = FoldCounts.of(*pair(n))
     dealt = every_assignment(paired)
@@ -92,9 +99,7 @@ def test_a_small_p_value_that_may_be_luck_is_permuted_further(monkeypatch: pytes
     def done(fdr: float) -> int:
         draws = [FoldCounts.of(*pair(400)).subset(np.arange(12) == neuron)]
         random = np.random.default_rng(0)
-        found = Permutations(
-            draws, "mean", "hellinger", paired=False, max_permutations=400, fdr=fdr, random=random
-        )
+        found = Permutations(draws, MEAN, paired=False, max_permutations=400, fdr=fdr, random=random)
         return int(found.n_done[neuron])
 
     assert done(p_value + 0.005) == 400
@@ -106,8 +111,7 @@ def test_a_stage_against_itself_is_never_a_change() -> None:
     same = preferences_of(random_events(300))
     found = Permutations(
         [FoldCounts.of(same, same)],
-        "mean",
-        "hellinger",
+        MEAN,
         paired=True,
         max_permutations=500,
         fdr=0.05,

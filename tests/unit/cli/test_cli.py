@@ -87,6 +87,25 @@ def test_compare_writes_table_and_summary(
     assert "Observed, not tested" in told
 
 
+def test_compare_matches_texts_and_tests_what_it_is_told_to(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = ("compare", made / "early", made / "unsup", "--permutations", 50)
+    for number, (options, matched, statistic) in enumerate(
+        [
+            (("--text-matched", "--statistic", "distance"), True, "distance"),
+            (("--no-text-matched",), False, "chi-square"),
+        ]
+    ):
+        out = tmp_path / str(number)
+        assert txray(*stages, "--out", out, *options) == 0
+        summary = json.loads((out / "summary.json").read_text())
+        assert (summary["text_matched"], summary["statistic"]) == (matched, statistic)
+        assert ("text-matched" in capsys.readouterr().out) is matched
+    assert txray(*stages, "--statistic", "cosine") == 2
+    assert "'cosine' is not one of 'chi-square'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["pairs.csv", "pairs.parquet"])
 def test_match_writes_the_pairs(
     name: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from txray.preferences.distributions import positions
 from txray.preferences.grouped_stats import run_starts
 from txray.preferences.preferences import Preferences, Weight
 
-_CELLS = 1 << 20
+CELLS = 1 << 20
 """Maximum size of each of about ten temporary arrays."""
 
 
@@ -32,23 +32,42 @@ class FoldCounts:
         count: (n_pairs, 2 * folds) scipy CSR, float64 whole numbers of activations.
         sum: (n_pairs, 2 * folds) scipy CSR of the same pattern, sums of activations.
         n_neurons: number of neurons of the layer.
+        feature: (n_pairs,) row of each pair in `occurrences`.
+        occurrences: (n_features, 2 * folds) scipy CSR, float64 numbers of occurrences of each feature in the texts.
+        mean_square: (n_pairs,) means of the squared activations of both stages.
     """
 
     neuron: Ints
     count: Any
     sum: Any
     n_neurons: int
+    feature: Ints
+    occurrences: Any
+    mean_square: Floats
 
     @classmethod
     def of(cls, before: Preferences, after: Preferences) -> FoldCounts:
         """Return the counts of both stages, with features aligned by name and ordered independently of the stages."""
         names = sorted({*before.features.tolist(), *after.features.tolist()})
-        parts = []
+        parts, texts = [], []
         for side, preferences in enumerate((before, after)):
-            feature_id = positions(preferences.features, names)[preferences.feature_id]
+            position = positions(preferences.features, names)
+            fold, column = np.nonzero(preferences.corpus_counts)
+            texts.append(
+                (preferences.corpus_counts[fold, column], position[column], fold + side * before.folds)
+            )
+            feature_id = position[preferences.feature_id]
             key = preferences.neuron * max(len(names), 1) + feature_id
-            parts.append((key, preferences.fold + side * before.folds, preferences.count, preferences.sum))
-        key, column, count, total = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+            parts.append(
+                (
+                    key,
+                    preferences.fold + side * before.folds,
+                    preferences.count,
+                    preferences.sum,
+                    preferences.sum_sq,
+                )
+            )
+        key, column, count, total, squared = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         pairs, row = np.unique(key, return_inverse=True)
         shape = (len(pairs), before.folds + after.folds)
         # Row numbers as values, from 1 so that none is 0: sorted once, they order every other column.
@@ -61,7 +80,16 @@ class FoldCounts:
                 (values[order].astype(np.float64), numbers.indices, numbers.indptr), shape=shape
             )
 
-        return cls(pairs // max(len(names), 1), matrix(count), matrix(total), before.n_neurons)
+        number, feature, column = (np.concatenate(columns) for columns in zip(*texts, strict=True))
+        occurrences = sp.csr_array(
+            (number.astype(np.float64), (feature, column)), shape=(len(names), shape[1])
+        )
+        occurrences.sort_indices()
+        neuron, feature_of_pair = np.divmod(pairs, max(len(names), 1))
+        mean_square = np.bincount(row, squared, len(pairs)) / np.bincount(row, count, len(pairs))
+        return cls(
+            neuron, matrix(count), matrix(total), before.n_neurons, feature_of_pair, occurrences, mean_square
+        )
 
     @property
     def folds(self) -> int:
@@ -72,7 +100,7 @@ class FoldCounts:
         """Return (n_neurons, 2 * folds) numbers of selected activations."""
         starts = run_starts(self.neuron)
         wins = np.zeros((self.n_neurons, self.count.shape[1]))
-        wins[self.neuron[starts]] = (self._summing(starts) @ self.count).toarray()
+        wins[self.neuron[starts]] = (self.summing(starts) @ self.count).toarray()
         return wins
 
     def downsampled(self, random: np.random.Generator) -> FoldCounts:
@@ -92,6 +120,15 @@ class FoldCounts:
         drawn[more] = downsample(
             self.count.data[more].astype(np.int64), neuron[more], fewer.astype(np.int64), random
         )
+        return self.thinned(drawn)
+
+    def thinned(self, drawn: Floats, occurrences: Any = None) -> FoldCounts:
+        """Return a copy with fewer activations, whose means stay the same.
+
+        Args:
+            drawn: (nnz,) number of activations that are left of each stored cell of `count`.
+            occurrences: numbers of occurrences of each feature in the texts, if there are fewer of these, too.
+        """
         # Empty cells are dropped; without any, the sparsity pattern is shared, not copied.
         left = drawn > 0
         indices, indptr = self.count.indices, self.count.indptr
@@ -102,12 +139,21 @@ class FoldCounts:
             sp.csr_array((values, indices, indptr), shape=self.count.shape, copy=False)
             for values in (drawn[left], self.sum.data[left] * share)
         )
-        return FoldCounts(self.neuron, count, total, self.n_neurons)
+        return replace(
+            self, count=count, sum=total, occurrences=self.occurrences if occurrences is None else occurrences
+        )
 
     def subset(self, mask: Bools) -> FoldCounts:
         """Return the counts of the neurons of a (n_neurons,) mask only, under the same numbers."""
         rows = np.flatnonzero(mask[self.neuron])
-        return FoldCounts(self.neuron[rows], self.count[rows], self.sum[rows], self.n_neurons)
+        return replace(
+            self,
+            neuron=self.neuron[rows],
+            count=self.count[rows],
+            sum=self.sum[rows],
+            feature=self.feature[rows],
+            mean_square=self.mean_square[rows],
+        )
 
     def two_way_divergence(self, left: Floats, weight: Weight, distance: Distance = "hellinger") -> Floats:
         """Return the (n_neurons, n) divergences between sets of folds and their complements; see `divergences`.
@@ -164,8 +210,8 @@ class FoldCounts:
         """Return (len(between), n_neurons, n) from `sides`, which gives the (n_pairs, n) weights of each set."""
         result = np.full((len(between), self.n_neurons, n), np.nan)
         starts = run_starts(self.neuron)
-        summing = self._summing(starts)
-        at_once = max(1, _CELLS // max(1, len(self.neuron)))
+        summing = self.summing(starts)
+        at_once = max(1, CELLS // max(1, len(self.neuron)))
         for start in range(0, n if len(starts) else 0, at_once):
             part = slice(start, start + at_once)
             # Each distribution is computed once, and may be compared with several others.
@@ -199,7 +245,7 @@ class FoldCounts:
         )
         return _weighed(count, total, weight)
 
-    def _summing(self, starts: Ints) -> Any:
+    def summing(self, starts: Ints) -> Any:
         """Return (n, n_pairs) that sums pairs per neuron, for neurons that have pairs."""
         ends = np.append(starts, len(self.neuron))
         return sp.csr_array(

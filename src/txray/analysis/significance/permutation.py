@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import comb
@@ -24,6 +24,13 @@ CONFIDENCE = 0.975
 
 EQUAL = 1e-12
 """Statistics that differ by at most this are equal, so that permutations that change nothing count as extreme."""
+
+SAME_SPREAD = 1e-7
+"""Statistics that spread by at most this share of their mean are equal."""
+
+Statistic = Callable[[FoldCounts, Floats], Floats]
+"""Function of the activations of two stages and of (2 * folds, n) sets of folds, 1 for folds of the set, that returns
+(n_neurons, n): how much the set differs from the other folds; NaN for neurons un-preferred in one of the stages."""
 
 
 def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -> Floats:
@@ -51,31 +58,33 @@ def observed(folds: int) -> Floats:
     return np.repeat(np.array([1.0, 0.0]), folds)[:, None]
 
 
-def mean_divergence(
-    draws: Sequence[FoldCounts], left: Floats, weight: Weight, distance: Distance = "hellinger"
-) -> Floats:
-    """Return (n_neurons, n) divergences averaged over downsamplings of the same two stages."""
-    return np.asarray(np.mean([draw.two_way_divergence(left, weight, distance) for draw in draws], axis=0))
+def divergence_statistic(weight: Weight, distance: Distance = "hellinger") -> Statistic:
+    """Return the statistic of `Permutations` that is a divergence of preference distributions."""
+    return lambda draw, left: draw.two_way_divergence(left, weight, distance)
+
+
+def mean_statistic(draws: Sequence[FoldCounts], left: Floats, statistic: Statistic) -> Floats:
+    """Return (n_neurons, n) statistics averaged over downsamplings of the same two stages."""
+    return np.asarray(np.mean([statistic(draw, left) for draw in draws], axis=0))
 
 
 class Permutations:
-    """Sequential permutation test of the divergence of each neuron.
+    """Sequential permutation test of the change of each neuron.
 
     Neurons that are still undecided get more permutations.
 
     Attributes:
-        observed: (n_neurons,) observed divergence; NaN for neurons that are un-preferred in one of the stages.
-        n_extreme: (n_neurons,) number of permutations whose divergence was at least as large.
+        observed: (n_neurons,) observed statistic; NaN for neurons that are un-preferred in one of the stages.
+        n_extreme: (n_neurons,) number of permutations whose statistic was at least as large.
         n_done: (n_neurons,) number of permutations.
-        null: (n_neurons,) mean divergence under permutation: what to expect if nothing changed.
-        null_std: (n_neurons,) standard deviation of the divergence under permutation.
+        null: (n_neurons,) mean statistic under permutation: what to expect if nothing changed.
+        null_std: (n_neurons,) standard deviation of the statistic under permutation.
     """
 
     def __init__(
         self,
         draws: Sequence[FoldCounts],
-        weight: Weight,
-        distance: Distance,
+        statistic: Statistic,
         *,
         paired: bool,
         max_permutations: int,
@@ -90,8 +99,7 @@ class Permutations:
 
         Args:
             draws: random downsamplings of the same two stages.
-            weight: what distributions normalise.
-            distance: the distance to test.
+            statistic: larger where two sets of folds differ more.
             paired: see `assignments`.
             max_permutations: maximum number of permutations per neuron.
             fdr: false discovery rate.
@@ -102,22 +110,21 @@ class Permutations:
         """
         folds = draws[0].folds
         actual = observed(folds)
-        self.observed = mean_divergence(draws, actual, weight, distance)[:, 0]
+        self.observed = mean_statistic(draws, actual, statistic)[:, 0]
         self.n_extreme = np.zeros(len(self.observed), np.int64)
         self.n_done = np.zeros(len(self.observed), np.int64)
         total, total_sq = np.zeros(len(self.observed)), np.zeros(len(self.observed))
         undecided = np.isfinite(self.observed)
+        smallest = self.observed - EQUAL * np.maximum(1, np.abs(self.observed))
         n = min(FIRST_BATCH, max_permutations)
         while n > 0 and undecided.any():
             subsets = [draw.subset(undecided) for draw in draws]
-            permuted = mean_divergence(subsets, assignments(folds, n, paired, random), weight, distance)[
-                undecided
-            ]
-            # A side without activations is as far away as possible.
+            permuted = mean_statistic(subsets, assignments(folds, n, paired, random), statistic)[undecided]
+            # The divergence of a side without activations is as large as possible.
             permuted = np.nan_to_num(permuted, nan=1.0)
             total[undecided] += permuted.sum(axis=1)
             total_sq[undecided] += np.square(permuted).sum(axis=1)
-            self.n_extreme[undecided] += (permuted >= self.observed[undecided, None] - EQUAL).sum(axis=1)
+            self.n_extreme[undecided] += (permuted >= smallest[undecided, None]).sum(axis=1)
             self.n_done[undecided] += n
             undecided &= (self.n_extreme < STOP_AFTER_EXTREME) & (q_values(self._highest_p_value()) > fdr)
             n = min(int(self.n_done.max()), max_permutations - int(self.n_done.max()))
@@ -143,17 +150,20 @@ class Permutations:
 
     @property
     def z_score(self) -> Floats:
-        """Return (n_neurons,) by how many standard deviations the observed divergence exceeds its permutation mean.
+        """Return (n_neurons,) by how many standard deviations the observed statistic exceeds its permutation mean.
 
-        0 if all permutations give the observed divergence; NaN for neurons without a divergence.
+        0 if all permutations give the observed statistic; NaN for neurons without one.
         """
-        above = np.where(np.abs(self.observed - self.null) <= EQUAL, 0.0, np.nan)
-        np.divide(self.observed - self.null, self.null_std, out=above, where=self.null_std > EQUAL)
+        difference = self.observed - self.null
+        # Below this, the standard deviation is a rounding error of the difference of squares.
+        smallest = np.maximum(EQUAL, SAME_SPREAD * np.abs(self.null))
+        above = np.where(np.abs(difference) <= smallest, 0.0, np.nan)
+        np.divide(difference, self.null_std, out=above, where=self.null_std > smallest)
         return above
 
     @property
     def p_value(self) -> Floats:
-        """Return (n_neurons,) (n_extreme + 1) / (n_done + 1); NaN for neurons without a divergence."""
+        """Return (n_neurons,) (n_extreme + 1) / (n_done + 1); NaN for neurons without a statistic."""
         return np.where(self.n_done > 0, (self.n_extreme + 1) / (self.n_done + 1), np.nan)
 
 

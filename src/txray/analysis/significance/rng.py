@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Part = Literal["draws", "permutations", "splits", "rates"]
+Part = Literal["draws", "permutations", "splits", "rates", "texts"]
 
 
 def generator_for(seed: int, part: Part) -> np.random.Generator:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.rng import generator_for
+from txray.analysis.significance.text_matching import text_matched
 from txray.arrays import Floats
 from txray.preferences.preferences import Weight
 
@@ -69,10 +71,18 @@ class Halves:
         return row_means((self.within_before + self.within_after) / 2 - self.between)
 
 
-def matched_draws(folds: FoldCounts, draws: int, seed: int) -> list[FoldCounts]:
-    """Return `draws` random downsamplings of two stages to equal numbers of activations."""
+def matched_draws(folds: FoldCounts, draws: int, seed: int, *, match_text: bool = False) -> list[FoldCounts]:
+    """Return random downsamplings of two stages to equal numbers of activations.
+
+    Args:
+        folds: activations of both stages.
+        draws: number of downsamplings.
+        seed: random seed.
+        match_text: whether to thin both texts first, to equal numbers of occurrences of each feature.
+    """
     random = generator_for(seed, "draws")
-    return [folds.downsampled(random) for _ in range(draws)]
+    texts = text_matched(folds, draws, generator_for(seed, "texts")) if match_text else repeat(folds, draws)
+    return [text.downsampled(random) for text in texts]
 
 
 def split_in_halves(folds: int, n: int, random: np.random.Generator) -> tuple[Floats, Floats]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -14,15 +14,36 @@ from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
 from txray.analysis.rules import confident_state, is_significant
 from txray.analysis.significance.absence_test import absence_p_values
+from txray.analysis.significance.chi_square import chi_square
 from txray.analysis.significance.fold_counts import FoldCounts
-from txray.analysis.significance.permutation import Permutations, q_values, smallest_p_value
+from txray.analysis.significance.permutation import (
+    FIRST_BATCH,
+    Permutations,
+    Statistic,
+    divergence_statistic,
+    q_values,
+    smallest_p_value,
+)
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.significance.rates import rate_p_values
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
+from txray.analysis.significance.text_matching import text_matched
 from txray.arrays import Floats
-from txray.errors import PowerWarning, UsageError, warn_user
+from txray.errors import PowerWarning, UnknownNameError, UsageError, warn_user
 from txray.preferences.preferences import Preferences, Weight
+
+TestStatistic = Literal["chi-square", "distance"]
+"""What is compared with its permutations: chi-square given the occurrences of features, or the distance."""
+
+TEST_STATISTICS: tuple[TestStatistic, ...] = get_args(TestStatistic)
+
+CHI_SQUARE_DRAWS = 3
+"""Maximum number of downsamplings whose chi-squares are averaged.
+
+With more, permutations vary too little if one text is much smaller, because its few documents are in all of them; with
+one, p-values depend more on the seed.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +51,7 @@ class SignificanceSettings:
     """Checked settings of the tests; see `Comparison.test`.
 
     Raises:
-        UnknownNameError: an unknown distance.
+        UnknownNameError: an unknown distance or statistic.
         UsageError: a number out of range.
     """
 
@@ -40,9 +61,13 @@ class SignificanceSettings:
     seed: int = 0
     splits: int = 16
     draws: int = 10
+    statistic: TestStatistic = "chi-square"
+    text_matched: bool | None = None
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
+        if self.statistic not in TEST_STATISTICS:
+            raise UnknownNameError.of("statistic", self.statistic, TEST_STATISTICS)
         if not 0 < self.fdr < 1:
             raise UsageError(f"significance: fdr={self.fdr}; it must lie between 0 and 1, such as 0.05")
         for name, smallest in (("permutations", 1), ("splits", 1), ("draws", 1), ("seed", 0)):
@@ -69,9 +94,10 @@ def tested_neurons(
     paired = paired_folds(before, after, same_documents)
     folds = FoldCounts.of(before, after)
     smallest = _smallest_p_value(before, after, settings, paired)
-    matched = matched_draws(folds, settings.draws, settings.seed)
+    match_text = text_is_matched(before, after, same_documents, settings.text_matched)
+    matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text)
     changes, of_layer = _changes(matched, weight, settings, paired)
-    rates = _rates(folds, before, after, settings, paired)
+    rates = _rates(folds, before, after, settings, paired, match_text=match_text)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
         f"rarefied_length_{side}": rarefied_lengths(preferences, drawn)
@@ -80,9 +106,10 @@ def tested_neurons(
     neurons = neurons.with_columns(
         *(pl.Series(name, values).fill_nan(None) for name, values in {**changes, **rates, **lengths}.items())
     )
-    neurons = neurons.with_columns(confident_state(settings.fdr))
+    neurons = neurons.with_columns(confident_state(settings.fdr), text_matched=pl.lit(match_text))
     summary = {
         **_summary(neurons, settings, paired),
+        "text_matched": match_text,
         **{name: finite(value) for name, value in of_layer.items()},
         "smallest_p_value": smallest,
     }
@@ -135,26 +162,57 @@ def paired_folds(before: Preferences, after: Preferences, same_documents: bool |
     )
 
 
+def text_is_matched(
+    before: Preferences, after: Preferences, same_documents: bool | None, wanted: bool | None
+) -> bool:
+    """Return whether the tests match the texts of two stages; warn if they have nothing in common.
+
+    Args:
+        before, after: preferences of the two stages.
+        same_documents: what their manifests say; see `paired_folds`.
+        wanted: what the user says; if None, texts that differ are matched.
+    """
+    if not (not paired_folds(before, after, same_documents) if wanted is None else wanted):
+        return False
+    if not np.isin(before.features, after.features).any():
+        warn_user(
+            f"significance of {before.stage!r} -> {after.stage!r}: the two texts have no {before.feature_type} in "
+            "common, so no text is left after matching; compare stages that read similar texts, or pass "
+            "text_matched=False (--no-text-matched)",
+            PowerWarning,
+        )
+    return True
+
+
 def _changes(
     draws: list[FoldCounts], weight: Weight, settings: SignificanceSettings, paired: bool
 ) -> tuple[dict[str, Floats], dict[str, float]]:
     """Return the columns of distances, and the distances of the layer."""
-    permutations = Permutations(
-        draws,
-        weight,
-        settings.distance,
-        paired=paired,
-        max_permutations=settings.permutations,
-        fdr=settings.fdr,
-        random=generator_for(settings.seed, "permutations"),
-    )
+
+    def permute(statistic: Statistic, most: int, draws: list[FoldCounts] = draws) -> Permutations:
+        return Permutations(
+            draws,
+            statistic,
+            paired=paired,
+            max_permutations=most,
+            fdr=settings.fdr,
+            random=generator_for(settings.seed, "permutations"),
+        )
+
+    of_distance = divergence_statistic(weight, settings.distance)
+    if settings.statistic == "distance":
+        permutations = distances = permute(of_distance, settings.permutations)
+    else:
+        permutations = permute(chi_square, settings.permutations, draws[:CHI_SQUARE_DRAWS])
+        # Enough for the mean distance if nothing changed, which is all that is used.
+        distances = permute(of_distance, min(FIRST_BATCH, settings.permutations))
     splits = split_in_halves(draws[0].folds, settings.splits, generator_for(settings.seed, "splits"))
     halves = Halves.of(draws, *splits, weight)
     sizes = EffectSize.of(draws, halves, splits, weight)
     root = np.sqrt if settings.distance == "hellinger" else np.asarray
     of_neurons = {
-        "distance_matched": root(permutations.observed),
-        "distance_null": root(permutations.null),
+        "distance_matched": root(distances.observed),
+        "distance_null": root(distances.null),
         "p_value": permutations.p_value,
         "q_value": q_values(permutations.p_value),
         "z_score": permutations.z_score,
@@ -174,11 +232,22 @@ def _changes(
 
 
 def _rates(
-    folds: FoldCounts, before: Preferences, after: Preferences, settings: SignificanceSettings, paired: bool
+    folds: FoldCounts,
+    before: Preferences,
+    after: Preferences,
+    settings: SignificanceSettings,
+    paired: bool,
+    *,
+    match_text: bool,
 ) -> dict[str, Floats]:
     """Return the columns of win rates and of their tests."""
     words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
     wins, counts = folds.wins(), words.astype(np.float64)
+    if match_text:
+        wins, counts = np.zeros_like(wins), np.zeros_like(counts)
+        for text in text_matched(folds, settings.draws, generator_for(settings.seed, "texts")):
+            wins += text.wins() / settings.draws
+            counts += np.asarray(text.occurrences.sum(axis=0)) / settings.draws
     random = generator_for(settings.seed, "rates")
     p_value = rate_p_values(wins, counts, paired=paired, n=settings.permutations, random=random)
     return {
@@ -196,6 +265,7 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
     counts = dict(neurons["confident_state"].value_counts().iter_rows())
     return {
         "distance": settings.distance,
+        "statistic": settings.statistic,
         "fdr": settings.fdr,
         "permutations": settings.permutations,
         "paired": paired,
