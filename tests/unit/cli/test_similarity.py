@@ -50,7 +50,7 @@ def test_two_snapshots_give_a_table_a_folder_and_a_figure(
 def test_a_model_with_itself_is_loaded_once(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[object] = []
 
-    def load(name: object) -> object:
+    def load(name: object, **options: object) -> object:
         from txray.models.load import load_model
 
         loaded.append(name)

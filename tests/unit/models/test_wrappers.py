@@ -7,8 +7,11 @@ import shutil
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -187,19 +190,28 @@ def test_a_tracker_takes_a_pipeline(folders: Path, corpus: txray.Corpus, tmp_pat
     )
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_objects_of_nnsight(folders: Path, corpus: txray.Corpus) -> None:
-    library = pytest.importorskip("nnsight")
+def test_objects_of_nnsight(folders: Path) -> None:
+    if find_spec("nnsight") is None:
+        pytest.skip("nnsight is not installed")
+    # In a process of its own, because importing nnsight replaces `Tensor.backward`.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        process.submit(compare_with_nnsight, folders).result()
+
+
+def compare_with_nnsight(folders: Path) -> None:
+    import nnsight
+
+    corpus = txray.demo_corpus("reviews", words=500)
     expected = tables(
         from_transformers(*parts_of(folders / "gpt2", transformers.AutoModelForCausalLM)), corpus, GPT2
     )
     module, tokenizer = parts_of(folders / "gpt2", transformers.AutoModelForCausalLM)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = library.LanguageModel(module, tokenizer=tokenizer)
-        lazy = library.LanguageModel(str(folders / "gpt2"), tokenizer=tokenizer)
+        model = nnsight.LanguageModel(module, tokenizer=tokenizer)
+        lazy = nnsight.LanguageModel(str(folders / "gpt2"), tokenizer=tokenizer)
     assert_same(tables(model, corpus, GPT2), expected)
-    assert_same(tables(from_transformers(library.NNsight(module), tokenizer), corpus, GPT2), expected)
+    assert_same(tables(from_transformers(nnsight.NNsight(module), tokenizer), corpus, GPT2), expected)
     with pytest.raises(UsageError, match="dispatch=True"):
         txray.collect(lazy, corpus, layers=GPT2, name="s")
     net = nn.Sequential(nn.Embedding(50, 4), nn.Linear(4, 6))
@@ -207,7 +219,7 @@ def test_objects_of_nnsight(folders: Path, corpus: txray.Corpus) -> None:
     def encode(words: Sequence[str]) -> list[int]:
         return [len(word) % 50 for word in words]
 
-    wrapped = txray.TextModel(library.NNsight(net), encode)
+    wrapped = txray.TextModel(nnsight.NNsight(net), encode)
     assert_same(tables(wrapped, corpus, ["1"]), tables(txray.TextModel(net, encode), corpus, ["1"]))
 
 

@@ -69,8 +69,10 @@ class Dashboard:
         """Stop the server and its background workers."""
         if not self._closed:
             self._closed = True
-            # Closed by its own thread; closed by another one, it would end with an error.
-            self._server.trigger.pull_trigger(self._server.close)
+            # Closed by its own thread; closed by another one, it would end with an error. If that thread wakes up
+            # for a response first, it is closed before it is woken here.
+            with suppress(OSError):
+                self._server.trigger.pull_trigger(self._server.close)
         self._store.close()
         self._server.task_dispatcher.shutdown(timeout=1)
         # Browsers keep connections open, and would wait for responses forever.
