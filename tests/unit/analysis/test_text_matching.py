@@ -162,3 +162,25 @@ def test_texts_without_a_word_in_common_warn() -> None:
     with pytest.warns(PowerWarning, match="no token in common"):
         comparison = compare(before, after, permutations=200)
     assert comparison.summary["tested"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::txray.errors.PowerWarning")
+def test_neurons_without_activations_in_some_draws_are_not_tested() -> None:
+    """A few wins among many occurrences of a word are sometimes all thinned away."""
+    events = [(fold, 1, "w", 1.0) for fold in range(4) for _ in range(40)]
+    events += [(fold, 0, "w", 1.0) for fold in range(2)]
+    events += [(fold, neuron, "v", 1.0) for fold in range(4) for neuron in range(2) for _ in range(9)]
+    other = [
+        (fold, neuron, word, 1.0)
+        for fold in range(4)
+        for neuron in range(3)
+        for word in "vw"
+        for _ in range(3)
+    ]
+    rare = [(fold, 2, "w", 1.0) for fold in range(4)]
+    before, after = (preferences_of(part, n_neurons=3, folds=4) for part in (events + rare, other))
+    for seed in range(20):
+        neurons = compare(before, after, text_matched=True, permutations=50, seed=seed).neurons
+        tested = neurons["q_value"].is_not_null()
+        for column in ("p_value", "z_score", "distance_matched", "distance_null"):
+            assert (neurons[column].is_not_null() == tested).all(), (seed, column)

@@ -203,9 +203,12 @@ def _changes(
     if settings.statistic == "distance":
         permutations = distances = permute(of_distance, settings.permutations)
     else:
-        permutations = permute(chi_square, settings.permutations, draws[:CHI_SQUARE_DRAWS])
         # Enough for the mean distance if nothing changed, which is all that is used.
         distances = permute(of_distance, min(FIRST_BATCH, settings.permutations))
+        # A neuron that lost all of its activations in one of the draws is not tested, even if it has some in the first.
+        tested = np.isfinite(distances.observed)
+        first = [draw.subset(tested) for draw in draws[:CHI_SQUARE_DRAWS]]
+        permutations = permute(chi_square, settings.permutations, first)
     splits = split_in_halves(draws[0].folds, settings.splits, generator_for(settings.seed, "splits"))
     halves = Halves.of(draws, *splits, weight)
     sizes = EffectSize.of(draws, halves, splits, weight)
