@@ -37,11 +37,12 @@ def page(results: Sequence[Conformity], version: str) -> str:
     refused = [result for result in results if result.refused]
     exact = sum(result.exact for result in read)
     others = ", ".join(result.name for result in read if not result.exact)
+    which, but = (f"{exact} of these {len(read)}", f" (not: {others})") if others else ("All of these", "")
     summary = (
-        f"Of {len(results)} architectures, {len(read)} can be built from their configuration in this way. "
-        f"{f'{exact} of these {len(read)}' if others else 'All of these'} are exact in all of their layers that have one "
-        f"activation per position{f' (not: {others})' if others else ''}: {sum(result.checked for result in read):,} layers, "
-        f"{sum(result.pairs for result in read):,} pairs, {sum(result.n_wrong for result in read):,} of them wrong."
+        f"Of {len(results)} architectures, {len(read)} can be built from their configuration in this way. {which} are "
+        f"exact in all of their layers that have one activation per position{but}: "
+        f"{sum(result.checked for result in read):,} layers, {sum(result.pairs for result in read):,} pairs, "
+        f"{sum(result.n_wrong for result in read):,} of them wrong."
     )
     lengths = [len(document.words) for document in documents()]
     text = _HEAD.format(
