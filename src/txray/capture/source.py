@@ -21,7 +21,7 @@ from txray.models.fingerprint import model_fingerprint
 
 
 class Outputs(Protocol):
-    """The tensors of one chunk, by the labels of their taps; each is taken once."""
+    """Holds the tensors of one chunk, by the labels of their taps; each is taken once."""
 
     def take(self, label: str) -> Tensor:
         """Return the tensor of a layer."""

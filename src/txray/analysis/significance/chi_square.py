@@ -53,7 +53,7 @@ def chi_square(draw: FoldCounts, left: Floats) -> Floats:
 
 
 class _GivenOccurrences:
-    """The statistic of one draw, for any assignment of folds to two sides."""
+    """Computes the statistic of one draw, for any assignment of folds to two sides."""
 
     def __init__(self, draw: FoldCounts) -> None:
         self._draw = draw

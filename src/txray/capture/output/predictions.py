@@ -53,7 +53,7 @@ def predictor_for(model: TextModel) -> Predictor:
 
 
 class _Classes:
-    """The class of each input."""
+    """Predicts the class of each input."""
 
     def __init__(self, model: TextModel) -> None:
         self._classes = model.classes
@@ -70,7 +70,7 @@ class _Classes:
 
 
 class _NextPieces:
-    """The most likely piece after each word; the head runs at the last piece of each word only."""
+    """Predicts the piece after each word; the head runs at the last piece of each word only."""
 
     def __init__(self, model: TextModel) -> None:
         language_model = model.with_head()

@@ -46,7 +46,7 @@ class _Point:
 
 @dataclass(eq=False)
 class Readout:
-    """The linear path from the layers of a language model to its logits.
+    """Finds the linear path from the layers of a language model to its logits.
 
     Attributes:
         modules: its modules by name.

@@ -292,7 +292,7 @@ class StoredAdapter:
 
 
 class _StoredOutputs:
-    """The activations of one chunk, read when they are taken; see `Outputs`."""
+    """Reads the activations of one chunk when they are taken; see `Outputs`."""
 
     def __init__(
         self,
