@@ -90,7 +90,7 @@ def test_a_region_keeps_the_neurons_inside_until_a_double_click(
     marks = measured(neurons, name)
     drawn(page, name)
     # Above the smallest value, which many neurons may share; less than 12 pixels select along the other axis only.
-    ends = (0.05, 0.95) if name == "scatter" else (0.15, 0.85)
+    ends = (0.05, 0.85) if name == "scatter" else (0.15, 0.85)
     rest = {column: marks[column].filter(marks[column] > marks[column].min()) for column in columns}
     wanted = {column: [float(rest[column].quantile(q) or 0) for q in ends] for column in columns}
     corners = [

@@ -333,7 +333,7 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
     explorer.select_option("#pair", "2")
     explorer.fill("#query", str(undecided))
     explorer.click(row_of(undecided))
-    assert "not significant (5% FDR)" in explorer.inner_text("#detail .lead")
+    assert "not significant (5% FDR, text-matched)" in explorer.inner_text("#detail .lead")
     assert picked(explorer).startswith(f"Neuron {undecided} undecided")
 
 

@@ -39,17 +39,17 @@ class Neurons {
   tested({ rank, corrected, low, high, z, sure, q }) {
     return [
       { key: "corrected", heading: "Corrected distance", about: "How far the neuron moved: Hellinger distance without what small samples add, with its 95% interval. 0 same, 1 disjoint", value: (n) => corrected[n], show: (n) => spanned(corrected[n], low[n], high[n]) },
-      { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Sorted, significant neurons come first", value: (n) => (z[n] === null && !sure[n] ? null : -rank[n]), show: (n) => (z[n] === null ? "–" : z[n].toFixed(1)) },
+      { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Sorted, significant neurons come first", value: (n) => (z[n] === null && !sure[n] ? null : -rank[n]), among: (n) => rank[n], show: (n) => (z[n] === null ? "–" : z[n].toFixed(1)) },
       { key: "q", heading: "q-value", about: "False discovery rate at which the neuron is significant", value: (n) => q[n], show: (n) => quantity(q[n]), risingFirst: true },
     ];
   }
 
-  /** These neurons in the order of the sorted column; neurons without a value come last. */
+  /** These neurons in the order of the sorted column; neurons without a value come last. Equal ones are sorted by `among`, or by number. */
   sorted(neurons, { key, falling }) {
-    const { value } = this.columns.find((column) => column.key === key);
+    const { value, among = (n) => n } = this.columns.find((column) => column.key === key);
     return [...neurons].sort((a, b) => {
       const [x, y] = [value(a), value(b)];
-      if (x === y) return a - b;
+      if (x === y) return among(a) - among(b);
       if (x === null || y === null) return x === null ? 1 : -1;
       const order = typeof x === "string" ? x.localeCompare(y) : x - y;
       return (falling ? -order : order) || a - b;
