@@ -75,7 +75,7 @@ class ActivationSource(Protocol):
 
 
 class ModuleSource:
-    """The part of an `ActivationSource` that all modules share: forward passes under hooks.
+    """Base of sources that run a module: forward passes under hooks.
 
     Subclasses set `module`, `name`, `autocast` and `padded`, and define `chunks`.
     """

@@ -182,7 +182,7 @@ class StageFolder(StageAccess):
 
     @property
     def output_tokens(self) -> pl.DataFrame:
-        """The tokens that each neuron promotes and suppresses; columns as in `Stage.output_tokens`."""
+        """Return the tokens that each neuron promotes and suppresses; columns as in `Stage.output_tokens`."""
         if OUTPUT_TOKENS not in self.manifest["checksums"]:
             return pl.DataFrame(schema=OUTPUT_TOKEN_SCHEMA)
         return self._read(lambda: as_output_tokens(pl.read_parquet(self.path / OUTPUT_TOKENS)))

@@ -39,7 +39,7 @@ _DOCUMENTS, _STEPS = 2, 11
 
 @dataclass(frozen=True, eq=False)
 class OutputTokens:
-    """The tokens that neurons promote and suppress, and how they were computed.
+    """Table of the tokens that neurons promote and suppress, with the settings that it depends on.
 
     Attributes:
         table: polars, columns as in `Stage.output_tokens`.
@@ -138,7 +138,7 @@ def computed_output_tokens(
 
 @dataclass(frozen=True, eq=False)
 class _Vectors:
-    """The vectors that the units of a layer add to the input of the head, per unit of activation."""
+    """Computes the vectors that the units of a layer add to the input of the head, per unit of activation."""
 
     n_units: int
     factor: float

@@ -15,7 +15,7 @@ from txray.preferences import Occurrence
 
 @dataclass(frozen=True, eq=False)
 class ForwardChunk:
-    """The words that one forward pass over a batch, or a part of it, covers.
+    """Locates the words that one forward pass over a batch, or a part of it, covers.
 
     Attributes:
         batch: (n_inputs,) inputs of the model.
