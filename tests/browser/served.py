@@ -151,7 +151,9 @@ def listed(page: Page, table: str = "neurons") -> list[str]:
     view = f"document.getElementById('{table}-view')"
     page.evaluate(f"{view}.style.height = '100000px'")
     rows = f"[...document.querySelectorAll('#{table}-body tr[data-index]')]"
-    number = f"document.getElementById('{table}-table').ariaRowCount - 1"
+    grid = f"document.getElementById('{table}-table')"
+    until(page, f"{grid}.ariaBusy !== 'true'")
+    number = f"{grid}.ariaRowCount - 1"
     until(page, f"{rows}.length === {number} && {rows}.every((row) => row.dataset.id)")
     found = page.evaluate(f"{rows}.map((row) => row.dataset.id)")
     page.evaluate(f"{view}.style.height = ''")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import polars as pl
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.conftest import Served
 from tests.browser.served import (
@@ -294,6 +294,25 @@ def test_the_table_is_sorted_by_its_headings(visit: Visit, neurons: pl.DataFrame
     expect(page.locator("#neurons-head th[data-key=length_after]")).to_have_attribute(
         "aria-sort", "ascending"
     )
+
+
+def test_former_rows_are_marked_and_can_be_opened_until_others_arrive(visit: Visit) -> None:
+    page = visit.page
+    former = listed(page)
+    held: list[Route] = []
+    page.route("**/rows/neurons**", lambda route: held.append(route))
+    page.locator("#neurons-head th[data-key=neuron] button").click()
+    until(page, "location.search.includes('sort=neuron')")
+    ready(page)
+    expect(page.locator("#neurons-table")).to_have_attribute("aria-busy", "true")
+    page.locator("#neurons-body tr[data-index='1'] td[data-key=length_after]").click()
+    shows_neuron(page, former[1].split("/")[1])
+    for route in held:
+        route.continue_()
+    page.go_back()
+    expect(page.locator("#neurons-table")).not_to_have_attribute("aria-busy", "true")
+    rows = listed(page)
+    assert rows == sorted(rows, key=lambda each: int(each.split("/")[1])) != former
 
 
 def test_stages_are_chosen_and_swapped(visit: Visit, served: Served) -> None:

@@ -69,7 +69,8 @@ class Listing {
     // A click opens a row; the arrow keys only mark it.
     document.getElementById(`${name}-body`).addEventListener("click", (event) => {
       const index = event.target.closest("tr[data-index]")?.dataset.index;
-      const row = index === undefined ? undefined : this.source?.at(Number(index));
+      // While other rows are loading, the table still shows the former ones.
+      const row = index === undefined ? undefined : this.table.source.at(Number(index));
       if (row && !event.target.closest("a[href]")) open(row);
     });
   }
@@ -88,6 +89,7 @@ class Listing {
     let first = true;
     const source = new ServerRows(`/rows/${this.name}${window.location.search}`, () => {
       if (this.source !== source) return;
+      this.table.table.removeAttribute("aria-busy");
       this.showCount(source);
       if (first) this.table.setRows(source);
       else this.table.refresh();
@@ -96,6 +98,7 @@ class Listing {
       first = false;
     });
     this.source = source;
+    this.table.table.setAttribute("aria-busy", "true");
   }
 
   showCount(source) {
