@@ -156,8 +156,8 @@ class Comparison(SavedResult):
             statistic: what the p-values are of: `chi-square`, of what neurons select given how often each feature
                 occurs, or the `distance`, which finds fewer changes (see the page on evidence).
             text_matched: whether to test at equal text; None matches texts that differ.
-            min_effect: corrected Hellinger distance that a change must exceed to be significant. Then p-values are those
-                of "moved by at most `min_effect`": the larger of the permutation test's and of the interval's.
+            min_effect: corrected Hellinger distance that a change must exceed to be significant. Then p-values are of
+                "moved by at most `min_effect`": the larger of the permutation test's and of the interval's.
 
         Raises:
             UnknownNameError: an unknown distance or statistic.

@@ -180,7 +180,7 @@ def _squared_of_layer(within_before: Floats, within_after: Floats, between: Floa
 def _standard_errors(
     draw: FoldCounts, splits: tuple[Floats, Floats], weight: Weight
 ) -> tuple[Floats, Floats, int]:
-    """Return standard errors of H^2: (n_neurons,), and () of the layer; NaN where unknown; and the number of folds used.
+    """Return standard errors of H^2: (n_neurons,), and () of the layer, NaN where unknown; and the number of folds.
 
     Folds are left out one at a time, from both stages at once, so that it does not matter whether the stages read the
     same documents. The spread of the estimates gives their standard error, and the difference of their mean from the

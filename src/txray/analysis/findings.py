@@ -126,7 +126,8 @@ class Findings:
         if not self.tested:
             return "no neuron in both stages is active enough to be tested"
         label = test_label(self.fdr, text_matched=self.text_matched)
-        count = f"{self.changed:,} of {plural(self.tested, 'tested neuron')} in both stages {self.changed_how} ({label})"
+        tested = plural(self.tested, "tested neuron")
+        count = f"{self.changed:,} of {tested} in both stages {self.changed_how} ({label})"
         return "".join((count, self._size, "" if self.changed else f"; {self.power}"))
 
     @property

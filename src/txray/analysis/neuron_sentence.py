@@ -53,10 +53,11 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     level = test_label(fdr, text_matched=bool(row.get("text_matched")))
     if row["q_value"] is not None:
         verdict = _found(row) if row["significant"] else _missed(row)
-        corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]}"
+        corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]} with its 95% interval"
+        null = f"{row['distance_null']:.3f} if nothing had changed"
         return [
-            f"{corrected} with its 95% interval: {corrected_words(row)}; {verdict} ({level}, q = {row['q_value']:.3g}).",
-            f"At equal numbers of wins {row['distance_matched']:.3f}, {row['distance_null']:.3f} if nothing had changed.",
+            f"{corrected}: {corrected_words(row)}; {verdict} ({level}, q = {row['q_value']:.3g}).",
+            f"At equal numbers of wins {row['distance_matched']:.3f}, {null}.",
         ]
     match row["confident_state"]:
         case "undecided":

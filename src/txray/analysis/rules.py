@@ -84,6 +84,7 @@ def size_of_change(neurons: pl.DataFrame, fdr: float) -> dict[str, float | None]
         f"median_corrected{of}{end}": rows[f"hellinger_corrected{end}"].median()
         for of, rows in (("", tested), ("_changed", changed))
         for end in ("", "_low", "_high")
+        if f"hellinger_corrected{end}" in rows.columns
     }
     detectable = (
         tested["detectable"].fill_null(float("inf")).median() if "detectable" in tested.columns else None

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis.rules import is_significant
-from txray.analysis.shown_distance import CORRECTED, corrected_words
+from txray.analysis.shown_distance import CORRECTED
 from txray.analysis.states import NOT_SIGNIFICANT, significant_label
 from txray.errors import UsageError
 from txray.plots import theme
@@ -75,8 +75,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     has_bars = any(trace.error_x.array is not None for trace in figure.data)
     return add_frame(
         figure,
-        title=f"{before} → {after}: {comparison.findings.changes}; {CORRECTED} of the layer "
-        f"{corrected_words(comparison.summary)}",
+        title=f"{before} → {after}: {comparison.findings.changes}",
         subtitle=f"Further right: larger change. Higher: more certain. Labels: most distinctive words in {after}"
         + ("; bars: 95% intervals" if has_bars else ""),
         caption=caption_of(

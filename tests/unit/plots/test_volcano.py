@@ -67,7 +67,7 @@ def test_bars_are_intervals_of_named_neurons(comparison: Comparison) -> None:
 
 def test_the_title_counts_changes_among_tests(comparison: Comparison) -> None:
     summary = comparison.summary
-    size = [summary[f"hellinger_corrected{end}"] for end in ("", "_low", "_high")]
+    size = [summary[f"median_corrected{of}{end}"] for of in ("_changed", "") for end in ("", "_low", "_high")]
     assert numbers_in(title_of(volcano(comparison))) == [
         *(summary["changed"], summary["tested"], 5),
         *(round(value, 2) for value in size),
