@@ -125,21 +125,30 @@ class Findings:
             return f"observed, {self.progress}"
         if not self.tested:
             return "no neuron in both stages is active enough to be tested"
+        return f"{self.changed_words}{self._size_of_tested}"
+
+    @property
+    def changed_words(self) -> str:
+        """Return how many tested neurons changed and how far these moved; if none did, what could have been found."""
+        if not self.tested_layers or self.fdr is None or not self.tested:
+            return self.changes
         label = test_label(self.fdr, text_matched=self.text_matched)
         tested = plural(self.tested, "tested neuron")
         count = f"{self.changed:,} of {tested} in both stages {self.changed_how} ({label})"
-        return "".join((count, self._size, "" if self.changed else f"; {self.power}"))
+        return f"{count}{self._size_of_changed}" if self.changed else f"{count}; {self.power}"
 
     @property
-    def _size(self) -> str:
-        """Return how far neurons moved, to append to how many did."""
-        changed, every = (corrected_words(self.sizes, name) for name in (MEDIAN_CHANGED, MEDIAN))
-        of_changed = (
-            f", by {changed} in the median"
-            if self.changed and self.sizes.get(MEDIAN_CHANGED) is not None
-            else ""
-        )
-        return of_changed if self.sizes.get(MEDIAN) is None else f"{of_changed}; median of all tested {every}"
+    def _size_of_changed(self) -> str:
+        """Return how far the neurons moved that changed, to append to their number."""
+        if not self.changed or self.sizes.get(MEDIAN_CHANGED) is None:
+            return ""
+        return f", by {corrected_words(self.sizes, MEDIAN_CHANGED)} in the median"
+
+    @property
+    def _size_of_tested(self) -> str:
+        """Return how far all tested neurons moved, to append to how many changed."""
+        known = self.sizes.get(MEDIAN) is not None
+        return f"; median of all tested {corrected_words(self.sizes, MEDIAN)}" if known else ""
 
     @property
     def power(self) -> str:
@@ -178,7 +187,8 @@ class Findings:
         text = ", text-matched" if self.text_matched else ""
         return (
             f"At a false discovery rate (FDR) of {100 * self.fdr:g}%{text}, {self.changed:,} of "
-            f"{plural(self.tested, 'tested neuron')} {self.changed_how}{self._size}"
+            f"{plural(self.tested, 'tested neuron')} {self.changed_how}"
+            f"{self._size_of_changed}{self._size_of_tested}"
         )
 
     def sentences(self, before: str, after: str) -> list[str]:

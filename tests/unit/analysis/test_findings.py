@@ -47,7 +47,9 @@ def table(tested: tuple[str, ...] = LAYERS, size: int = 50, seed: int = 0) -> pl
             row["detectable"] = float(rng.random()) if able and rng.random() < 0.9 else None
             row["confident_state"] = "undecided" if one_sided and rng.random() < 0.6 else state
             if layer not in tested:
-                row |= dict.fromkeys(("q_value", "z_score", "signal", *SIZES, "detectable", "confident_state"))
+                row |= dict.fromkeys(
+                    ("q_value", "z_score", "signal", *SIZES, "detectable", "confident_state")
+                )
             rows.append(row)
     return pl.DataFrame(
         rows,
@@ -229,7 +231,9 @@ def test_a_count_never_stands_without_its_size_and_its_power(tested: tuple[str, 
         )
         return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
-    detectable = float(np.median([np.inf if row["detectable"] is None else row["detectable"] for row in tried]))
+    detectable = float(
+        np.median([np.inf if row["detectable"] is None else row["detectable"] for row in tried])
+    )
     for text in (result.changes, result.headline):
         assert f"by {medians(changed)} in the median; median of all tested {medians(tried)}" in text
     assert f"change of {detectable:.2f} would have been found" in result.power

@@ -191,6 +191,8 @@ TESTED = (
     "rate_q_value",
     "rarefied_length_before",
     "rarefied_length_after",
+    "detectable",
+    "min_effect",
     "confident_state",
 )
 """Columns that the tests add."""
@@ -206,6 +208,7 @@ def significance(
     fdr: float,
     permutations: int,
     seed: int,
+    min_effect: float,
     advance: Advance,
 ) -> None:
     """Test the neurons of one layer of two stage folders: one row per neuron, with the columns `TESTED`.
@@ -218,7 +221,7 @@ def significance(
     untested = replace(untested, same_documents=same_documents(*stages))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PowerWarning)
-        tested = untested.test(fdr=fdr, permutations=permutations, seed=seed)
+        tested = untested.test(fdr=fdr, permutations=permutations, seed=seed, min_effect=min_effect)
     note = "; ".join(str(warning.message) for warning in caught if issubclass(warning.category, PowerWarning))
     write_result(out, tested.neurons.select(*TESTED), note)
     advance(1, 1)
