@@ -147,6 +147,10 @@ class PowerWarning(TxrayWarning):
     """A test that cannot become significant, or a selection that hardly shows a change; the message has the remedy."""
 
 
+class DocumentLengthWarning(TxrayWarning):
+    """Documents of one stage are much longer than those of the other, which looks like change; with the remedy."""
+
+
 class ChanceWarning(TxrayWarning):
     """A model that is no better than chance, so changes of its metrics mean nothing; the message names both."""
 

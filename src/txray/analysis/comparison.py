@@ -14,9 +14,15 @@ from txray.analysis.findings import Findings
 from txray.analysis.neuron_change import NeuronChange, changed_table, most_changed_html
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
-from txray.analysis.significance.tests import SignificanceSettings, TestStatistic, tested_neurons
+from txray.analysis.significance.tests import (
+    SignificanceSettings,
+    TestStatistic,
+    tested_neurons,
+    warn_of_lengths,
+)
 from txray.analysis.states import ONE_SIDED, STATES
 from txray.analysis.subjects import (
+    document_lengths,
     preferences_of,
     require_comparable,
     require_tagged,
@@ -37,13 +43,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _FIGURES = (
-    "hellinger_length",
-    "volcano",
-    "states",
-    "length_shift",
-    "gained_table",
-    "most_changed_neurons",
-    "least_changed_neurons",
+    *("hellinger_length", "volcano", "states", "length_shift", "gained_table"),
+    *("most_changed_neurons", "least_changed_neurons"),
 )
 
 
@@ -165,6 +166,7 @@ class Comparison(SavedResult):
 
         Warns:
             PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
+            DocumentLengthWarning: documents of one stage are more than 2.5 times as long as those of the other.
         """
         return self._tested(
             SignificanceSettings(
@@ -173,6 +175,7 @@ class Comparison(SavedResult):
         )
 
     def _tested(self, settings: SignificanceSettings) -> Comparison:
+        warn_of_lengths(self.summary)
         neurons, summary = tested_neurons(
             self.before, self.after, self.weight, self.neurons, settings, same_documents=self.same_documents
         )
@@ -390,7 +393,7 @@ def compare(
         q,
         weight,
         neurons,
-        summary_of(p, q, weight, neurons),
+        {**summary_of(p, q, weight, neurons), **document_lengths(*sides)},
         same_documents(*sides),
         tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )

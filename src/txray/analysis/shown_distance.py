@@ -93,7 +93,10 @@ def power_words(detectable: float | None, min_effect: float = 0.0) -> str:
 def step_sizes(step: Mapping[str, Any]) -> tuple[str, str]:
     """Return the median distance of the changed neurons of a step of a timeline, and the one that would be found."""
     median, detectable = step.get("median_corrected_changed"), step.get("median_detectable")
-    return "-" if median is None else f"{median:.2f}", "nothing" if detectable is None else f"{detectable:.2f}"
+    return (
+        "-" if median is None else f"{median:.2f}",
+        "nothing" if detectable is None else f"{detectable:.2f}",
+    )
 
 
 PLAIN = ShownDistance("hellinger", _NAMES["hellinger"])

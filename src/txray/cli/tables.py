@@ -83,7 +83,7 @@ def print_timeline(timeline: Timeline) -> None:
         "states and changes: observed, not tested"
         if timeline.fdr is None
         else f"shared, avoided, gained: observed; changed, confident: "
-        f"{significant_label(timeline.fdr, timeline.min_effect)}; changed_by: median corrected distance of the changed; "
+        f"{significant_label(timeline.fdr, timeline.min_effect)}; changed by: their median corrected distance; "
         "detectable: distance found in half of the neurons"
     )
     for name in timeline.steps:

@@ -31,7 +31,7 @@ from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
 from txray.analysis.significance.text_matching import text_matched
 from txray.arrays import Floats
-from txray.errors import PowerWarning, UnknownNameError, UsageError, warn_user
+from txray.errors import DocumentLengthWarning, PowerWarning, UnknownNameError, UsageError, warn_user
 from txray.preferences.preferences import Preferences, Weight
 
 TestStatistic = Literal["chi-square", "distance"]
@@ -45,6 +45,9 @@ CHI_SQUARE_DRAWS = 3
 With more, permutations vary too little if one text is much smaller, because its few documents are in all of them; with
 one, p-values depend more on the seed.
 """
+
+MAX_LENGTH_RATIO = 2.5
+"""Ratio of the mean lengths of documents above which a warning says that contexts differ; up to it, p-values hold."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,25 @@ def tested_neurons(
         "smallest_p_value": smallest,
     }
     return neurons, summary
+
+
+def warn_of_lengths(summary: Mapping[str, Any]) -> None:
+    """Warn if the documents of two stages differ much in length; `summary` is that of the comparison.
+
+    Words are read in other contexts at the beginning of a document. So models with context respond to other words in
+    short documents than in long ones, without any change of their weights.
+    """
+    names = [f"words_per_document_{side}" for side in ("before", "after")]
+    lengths = [float(summary[name]) for name in names if name in summary]
+    if len(lengths) < 2 or max(lengths) <= MAX_LENGTH_RATIO * min(lengths):
+        return
+    warn_user(
+        f"significance of {summary['before']!r} -> {summary['after']!r}: documents have {lengths[0]:,.0f} and "
+        f"{lengths[1]:,.0f} words on average; short contexts alone can look like change (8 to 17% of the p-values "
+        f"of a recurrent model were below 0.05); cut both texts to documents of about {min(lengths):,.0f} words, or pass "
+        "statistic='distance' (--statistic distance)",
+        DocumentLengthWarning,
+    )
 
 
 def _smallest_p_value(
