@@ -18,8 +18,15 @@ from txray.preferences import Preferences
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(-0.02, 0.02, "same"), (0.001, 0.02, "same"), (0.01, 0.04, "different"), (-0.04, -0.01, "different")]
-    + [(-0.01, 0.04, "cannot tell"), (-0.5, 0.5, "cannot tell"), (np.nan, np.nan, "cannot tell")],
+    [
+        (-0.02, 0.02, "same"),
+        (0.001, 0.02, "same"),
+        (0.01, 0.04, "different"),
+        (-0.04, -0.01, "different"),
+        (-0.01, 0.04, "cannot tell"),
+        (-0.5, 0.5, "cannot tell"),
+        (np.nan, np.nan, "cannot tell"),
+    ],
 )
 def test_the_whole_interval_must_lie_within_the_margin(low: float, high: float, verdict: str) -> None:
     result = Equivalence((low + high) / 2, low, high, margin=0.03)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
-
-import txray
 from benchmarks.evidence.effects import called
 from benchmarks.evidence.sizes import CHANGES, ChangedNeuron, stage
+
+import txray
 from tests.builders.stages import stage_of, vocabulary
 from txray import Comparison, Preferences, compare
 from txray.analysis.effect_sizes import effect_size
@@ -38,7 +39,7 @@ def test_the_test_is_the_interval_turned_round() -> None:
         p_value = sizes.p_values(limit)
         overlapping = sizes.squared < 1
         assert ((p_value < 0.025) == (sizes.low > limit))[overlapping].all()
-        assert 0 < (p_value < 0.025).sum() + (p_value > 0.025).sum()
+        assert (p_value < 0.025).sum() + (p_value > 0.025).sum() > 0
     # Nothing in common: the probability that no win falls into what may be in common.
     apart = effect_size(*moved(1.0, wins=20), draws=2)
     rows = apart.squared == 1
@@ -62,7 +63,7 @@ def test_a_larger_minimum_calls_fewer_and_never_others() -> None:
     for limit in (0.0, 0.2, 0.4, 0.8):
         rows = comparison_of(sides, min_effect=limit).neurons.filter(pl.col("q_value") <= 0.05)
         calls.append(set(rows["neuron"].to_list()))
-    assert all(larger <= smaller for smaller, larger in zip(calls, calls[1:], strict=False))
+    assert all(larger <= smaller for smaller, larger in itertools.pairwise(calls))
     assert len(calls[0]) > len(calls[2]) > len(calls[3])
 
 

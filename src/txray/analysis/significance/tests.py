@@ -145,8 +145,8 @@ def warn_of_lengths(summary: Mapping[str, Any]) -> None:
         return
     warn_user(
         f"significance of {summary['before']!r} -> {summary['after']!r}: documents have {lengths[0]:,.0f} and "
-        f"{lengths[1]:,.0f} words on average; short contexts alone can look like change (8 to 17% of the p-values "
-        f"of a recurrent model were below 0.05); cut both texts to documents of about {min(lengths):,.0f} words, or "
+        f"{lengths[1]:,.0f} words on average; short contexts alone can look like change (8 to 18% of the p-values "
+        f"of two models were below 0.05); cut both texts to documents of about {min(lengths):,.0f} words, or "
         "pass statistic='distance' (--statistic distance)",
         DocumentLengthWarning,
     )
