@@ -115,7 +115,6 @@ class NameScores:
             "p_value": self.p_value,
             "q_value": q_value,
         }
-        notes = self.notes
         return pl.DataFrame(
             {
                 "neuron": self.neuron,
@@ -126,8 +125,8 @@ class NameScores:
                 **{name: pl.Series(values).fill_nan(None) for name, values in columns.items()},
                 "verdict": pl.Series(
                     [
-                        (note or "stable") if np.isfinite(p) else None
-                        for note, p in zip(notes, self.p_value, strict=True)
+                        (note or "stable") if self.split and wins else None
+                        for note, wins in zip(self.notes, self.wins.tolist(), strict=True)
                     ],
                     dtype=pl.String,
                 ),

@@ -265,7 +265,7 @@ class Preferences:
             recall of the predicted wins, f1 (their harmonic mean), f1_random (mean of the random names), auroc (0.5 by
             chance), auroc_random, p_value (share of the random names with at least the same AUROC), q_value
             (Benjamini-Hochberg over the layer), and verdict: `stable`, `no stable preference` or `too few wins to
-            tell`. Null where nothing can be scored: neurons not in use, or a single fold.
+            tell`. Null where nothing can be scored: neurons not in use, without wins to predict, or a single fold.
 
         Raises:
             UsageError: `words` or `random_names` is not positive.
