@@ -198,9 +198,7 @@ class Comparison(SavedResult):
         if len(compared):
             sentences.append(f"Of {len(compared):,} shared neurons: {distance.average(compared, 'mean')}.")
         if self.tested:
-            sentences.append(
-                f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(self.summary)}."
-            )
+            sentences.append(f"The layer as a whole: {CORRECTED} {corrected_words(self.summary)}.")
         table = most_changed_html(self.neurons, (self.before, self.after), distance, self.fdr)
         title = f"{self.before.stage} → {self.after.stage} (layer {self.layer}, {self.feature_type})"
         return card(title, sentences, table)
@@ -213,7 +211,9 @@ class Comparison(SavedResult):
 
         Returns:
             Columns neuron, state (tested), hellinger_corrected with its interval, q_value and z_score (null for neurons
-            in use in one stage only), wins_before, wins_after, and the lists of features words_before, words_after.
+            in use in one stage only), wins_before, wins_after, the lists of features words_before, words_after, and
+            whether these predict the neuron's wins on other documents, stable_before, stable_after (null if that cannot
+            be scored, see `Preferences.names`).
 
         Raises:
             UsageError: the comparison is untested.
@@ -221,10 +221,9 @@ class Comparison(SavedResult):
         Example:
             >>> comparison.changed().head(3)
         """
-        fdr = self.fdr
-        if fdr is None:
+        if self.fdr is None:
             raise UsageError("changed: the comparison is untested; test it first, with comparison.test()")
-        return changed_table(self.neurons, (self.before, self.after), fdr, words)
+        return changed_table(self.neurons, (self.before, self.after), self.fdr, words)
 
     def neuron(self, number: int) -> NeuronChange:
         """Return what one neuron prefers in both stages, and whether that changed significantly.

@@ -97,7 +97,8 @@ def changed_most_first(neurons: pl.DataFrame, fdr: float | None, *, descending: 
 
     Significant neurons come first, then untested ones, then those that are not significant. Within each, neurons that
     moved farthest for sure come first: by the lower bound of the corrected distance. Where that is equal, mostly 0, by
-    z-score, then by observed Hellinger distance, and by the larger of the two masses. Missing values come last, ties keep their order.
+    z-score, then by observed Hellinger distance, and by the larger of the two masses. Missing values come last, ties
+    keep their order.
 
     Args:
         neurons: rows of `Comparison.neurons`.
