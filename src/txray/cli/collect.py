@@ -54,8 +54,8 @@ def collect(
     concepts: Annotated[
         list[str] | None,
         typer.Option(
-            help="Feature type, such as pos, whose features are concepts to look for in neurons with txray rank; or some "
-            "of its features, such as token=the,of. Repeat for several types."
+            help="Feature type, such as pos, whose features are concepts to look for in neurons with txray rank; or "
+            "some of its features, such as token=the,of. Repeat for several types."
         ),
     ] = None,
     save_activations: Annotated[

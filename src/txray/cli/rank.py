@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,8 @@ def rank(
             print_table(_shown(ranking.top(name, top), ranking.layers))
         if not feature:
             print_table(_shown(ranking.concepts, ranking.layers))
-        everything, drawing = ranking.neurons, lambda: ranking.plot(first)
+        everything = ranking.neurons
+        draw = partial(ranking.plot, first)
     else:
         shift = ranking.compare(
             rank_neurons(after, layer=layer, feature_type=feature_type, feature=feature, fdr=fdr, seed=seed)
@@ -91,13 +93,14 @@ def rank(
         if not feature:
             columns = ["layer_before", "layer_after"] if len(shift.layers) == 1 else []
             print_table(shift.concepts.drop(*columns))
-        everything, drawing = shift.neurons, lambda: shift.plot(first)
+        everything = shift.neurons
+        draw = partial(shift.plot, first)
     typer.echo("auroc: 1 or 0 if high or low activations mark the concept, 0.5 if they tell nothing")
     if table is not None:
         options.write_table(everything, table)
         typer.echo(f"table in {table}")
     if figure is not None:
-        typer.echo(save_figure(drawing(), figure))
+        typer.echo(save_figure(draw(), figure))
 
 
 def _shown(rows: pl.DataFrame, layers: tuple[str, ...]) -> pl.DataFrame:

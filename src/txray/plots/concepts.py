@@ -46,7 +46,9 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
             f"{sanitize(best['feature'])} is the {noun} that a single neuron marks best: AUROC "
             f"{format_number(best['auroc'])}"
         )
-        subtitle = f"Best neuron of {_number(len(rows), len(ranking.concepts), noun)}, with 95% intervals over documents"
+        subtitle = (
+            f"Best neuron of {_number(len(rows), len(ranking.concepts), noun)}, 95% intervals over documents"
+        )
     else:
         rows = ranking.top(feature, k)
         names = [_neuron(row, ranking.layers) for row in rows.iter_rows(named=True)]
@@ -54,7 +56,7 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         title = (
             f"{sanitize(feature)}: {plural(concept['significant'], 'neuron')} of {concept['tested']:,} "
             f"{'tells' if concept['significant'] == 1 else 'tell'} it from other words better than chance; the best "
-            f"has an AUROC of {format_number(concept['auroc'])}"
+            f"has an AUROC of {format_number(concept['auroc'])}{' (low activations)' if concept['auroc'] < 0.5 else ''}"
         )
         subtitle = f"Best {plural(len(rows), 'neuron')} of the {noun}, with 95% intervals over documents"
     figure = go.Figure()
@@ -111,7 +113,7 @@ def concept_shift(shift: ConceptShift, feature: str, k: int = 12) -> go.Figure:
         figure,
         [_neuron(row, shift.layers) for row in rows.iter_rows(named=True)],
         title=f"{sanitize(feature)}: {fate}; {plural(moved['changed'], 'neuron')} of {moved['tested']:,} changed",
-        subtitle=f"The {plural(len(rows), 'neuron')} that mark it best before or after, with 95% intervals over documents",
+        subtitle=f"The {plural(len(rows), 'neuron')} that mark it best before or after, 95% intervals over documents",
         caption=f"{sanitize(shift.before)} → {sanitize(shift.after)} · changed: {significant_label(shift.fdr)} · "
         f"{'the same documents' if shift.paired else 'different documents'}",
     )

@@ -78,12 +78,11 @@ class ConceptRanking(SavedResult):
         layers: names of the layers.
         fdr: false discovery rate of "significant".
         documents_digest: hash of the documents that the stage read; None if unknown.
-        neurons: polars, columns as in `RANKING_SCHEMA`, one row per concept and neuron, best first: direction (`high` or
-            `low` activations mark the concept); strength = max(auroc, 1 - auroc); auroc (of high activations), with the
-            bounds low and high of its 95% interval over documents; average_precision (in that direction); control
-            (strength for random concepts, see `docs/ranking.md`); selectivity = strength - control; p_value (of an AUROC
-            of 0.5) and q_value (Benjamini-Hochberg over the neurons of a concept). Null where a stage has too few
-            documents.
+        neurons: polars, columns as in `RANKING_SCHEMA`, one row per concept and neuron, best first: direction (`high`
+            or `low` activations mark the concept); strength = max(auroc, 1 - auroc); auroc (of high activations), with
+            the bounds low and high of its 95% interval over documents; average_precision (in that direction); control
+            (mean strength for random groups of words); selectivity = strength - control; p_value (of an AUROC of 0.5)
+            and q_value (Benjamini-Hochberg over the neurons of a concept). Null where there are too few documents.
         concepts: polars, columns as in `CONCEPT_SCHEMA`, one row per concept: words; share (of all words); layer,
             neuron, auroc, low, high, average_precision and selectivity of its best neuron; significant (number of
             neurons), of the tested.
@@ -308,8 +307,8 @@ def _require_known(histograms: ConceptHistograms, names: Sequence[str] | None) -
             raise UnknownNameError.of(f"{histograms.feature_type} concept", name, list(counts))
         if counts[name] < MIN_WORDS:
             raise UsageError(
-                f"rank_neurons: {name!r} has {counts[name]} words in stage {histograms.stage!r}; at least {MIN_WORDS} are "
-                "needed, read more text"
+                f"rank_neurons: {name!r} has {counts[name]} words in stage {histograms.stage!r}; at least {MIN_WORDS} "
+                "are needed, read more text"
             )
 
 

@@ -112,8 +112,8 @@ class ConceptShift(SavedResult):
         joined = sides[0].join(sides[1], on=keys, suffix="_after", maintain_order="left")
         if joined.is_empty():
             raise UsageError(
-                f"compare: the rankings of {before.stage!r} and {after.stage!r} have no layer and concept in common; rank "
-                "the same layers and concepts"
+                f"compare: the rankings of {before.stage!r} and {after.stage!r} have no layer and concept in common; "
+                "rank the same layers and concepts"
             )
         paired = before.documents_digest is not None and before.documents_digest == after.documents_digest
         left_out = [
