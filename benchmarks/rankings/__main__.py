@@ -78,8 +78,13 @@ def split(words: Words, seed: int) -> tuple[Words, Words]:
 
 def probe_score(train: Words, test: Words, neurons: NDArray[np.int64]) -> float:
     """Return the held-out AUROC of a ridge classifier of a few neurons."""
-    mean, deviation = train.activations[:, neurons].mean(axis=0), train.activations[:, neurons].std(axis=0) + 1e-9
-    classifier = RidgeClassifier(alpha=10.0).fit((train.activations[:, neurons] - mean) / deviation, train.labels)
+    mean, deviation = (
+        train.activations[:, neurons].mean(axis=0),
+        train.activations[:, neurons].std(axis=0) + 1e-9,
+    )
+    classifier = RidgeClassifier(alpha=10.0).fit(
+        (train.activations[:, neurons] - mean) / deviation, train.labels
+    )
     scores = classifier.decision_function((test.activations[:, neurons] - mean) / deviation)
     return float(roc_auc_score(test.labels, scores))
 

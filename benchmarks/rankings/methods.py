@@ -1,4 +1,4 @@
-"""Rankings of neurons for one concept: each takes activations and labels of words, and returns the neurons, best first."""
+"""Rankings of neurons for one concept, from activations and labels of words; each returns the neurons, best first."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ class Words:
 
 
 def by_histograms(words: Words) -> NDArray[np.int64]:
-    """Rank by AUROC from 128 bins, as `txray.rank_neurons` does; bins from every document of a sample of 4,096 words."""
+    """Rank by AUROC from 128 bins, as `txray.rank_neurons` does, with bins from a sample of 4,096 words."""
     sample = words.activations[np.isin(words.document, _sampled(words.document))]
     edges = bin_edges(sample)
-    bins = np.stack([np.searchsorted(e, a, side="right") for e, a in zip(edges, words.activations.T, strict=True)])
+    bins = np.stack(
+        [np.searchsorted(e, a, side="right") for e, a in zip(edges, words.activations.T, strict=True)]
+    )
     cell = bins + BINS * np.arange(len(bins))[:, None]
     positive, negative = (
         np.bincount(cell[:, rows].ravel(), minlength=BINS * len(bins)).reshape(len(bins), BINS)
@@ -64,7 +66,7 @@ def intersection_over_union(words: Words) -> NDArray[np.int64]:
 
 
 def linear_probe(words: Words) -> NDArray[np.int64]:
-    """Rank by the weights of a logistic regression with elastic net (Dalvi et al. 2019), on standardized activations."""
+    """Rank by the weights of a logistic regression with elastic net (Dalvi et al. 2019)."""
     scaled = (words.activations - words.activations.mean(axis=0)) / (words.activations.std(axis=0) + 1e-9)
     probe = SGDClassifier(
         loss="log_loss", penalty="elasticnet", alpha=1e-4, l1_ratio=0.5, max_iter=10, tol=None, random_state=0

@@ -37,7 +37,11 @@ class Text:
         self.activations[self.tags == "B", 2] += plant / 2
         self.edges = bin_edges(self.activations)
         self.bins = np.stack(
-            [np.searchsorted(e, a, side="right") for e, a in zip(self.edges, self.activations.T, strict=True)], axis=1
+            [
+                np.searchsorted(e, a, side="right")
+                for e, a in zip(self.edges, self.activations.T, strict=True)
+            ],
+            axis=1,
         )
 
     def stage(self, name: str = "s", *, digest: str = "0") -> Stage:
@@ -65,7 +69,8 @@ def test_scores_are_those_of_scikit_learn_on_the_bins(ranking: ConceptRanking) -
     labels = TEXT.tags == "A"
     areas = [roc_auc_score(labels, TEXT.bins[:, i]) for i in range(N_NEURONS)]
     precisions = [
-        average_precision_score(labels, TEXT.bins[:, i] * (1 if areas[i] >= 0.5 else -1)) for i in range(N_NEURONS)
+        average_precision_score(labels, TEXT.bins[:, i] * (1 if areas[i] >= 0.5 else -1))
+        for i in range(N_NEURONS)
     ]
     assert_allclose(column(ranking, "A", "auroc"), areas, rtol=1e-12)
     assert_allclose(column(ranking, "A", "average_precision"), precisions, rtol=1e-12)
@@ -86,10 +91,12 @@ def test_intervals_leave_out_each_block_of_documents(ranking: ConceptRanking) ->
 
 def test_the_planted_neurons_come_first_with_their_direction(ranking: ConceptRanking) -> None:
     top = ranking.top("A", 2)
-    assert top["neuron"].to_list() == [0, 1] and top["direction"].to_list() == ["high", "low"]
+    assert top["neuron"].to_list() == [0, 1]
+    assert top["direction"].to_list() == ["high", "low"]
     assert ranking.top("B", 1)["neuron"].to_list() == [2]
     assert ranking.top_of_neuron(2)["feature"][0] == "B"
-    assert (top["q_value"] < 0.01).all() and (top["selectivity"] > 0.2).all()
+    assert (top["q_value"] < 0.01).all()
+    assert (top["selectivity"] > 0.2).all()
     assert ranking.top("A", 6)["q_value"].tail(3).min() > 0.01  # type: ignore[operator]
     assert ranking.concepts.filter(feature="A")["words"].item() == int((TEXT.tags == "A").sum())
 
@@ -121,10 +128,12 @@ def test_a_random_group_of_words_is_as_strong_as_its_words_are_alike() -> None:
     text.activations[text.group % 8 == 0, 5] += 10
     text.edges = bin_edges(text.activations)
     text.bins = np.stack(
-        [np.searchsorted(e, a, side="right") for e, a in zip(text.edges, text.activations.T, strict=True)], axis=1
+        [np.searchsorted(e, a, side="right") for e, a in zip(text.edges, text.activations.T, strict=True)],
+        axis=1,
     )
     control = column(rank_neurons(text.stage(), feature="A"), "A", "control")
-    assert control[5] > control[4] + 0.03 and control[4] < 0.54
+    assert control[5] > control[4] + 0.03
+    assert control[4] < 0.54
 
 
 def test_a_constant_neuron_and_a_text_of_one_document_are_no_evidence() -> None:
@@ -151,10 +160,13 @@ def test_a_concept_that_moved_is_reported_with_its_old_and_its_new_neuron() -> N
     before, after = Text(0), Text(0, moved=True)
     shift = rank_neurons(before.stage("b")).compare(rank_neurons(after.stage("a")))
     row = shift.concepts.filter(feature="A").row(0, named=True)
-    assert shift.paired and (row["neuron_before"], row["neuron_after"]) == (0, 3)
-    assert row["rank_before"] > 2 and row["changed"] >= 2
+    assert shift.paired
+    assert (row["neuron_before"], row["neuron_after"]) == (0, 3)
+    assert row["rank_before"] > 2
+    assert row["changed"] >= 2
     moved = shift.neurons.filter(feature="A", neuron=3).row(0, named=True)
-    assert moved["q_value"] < 0.01 and moved["low"] < moved["difference"] < moved["high"]
+    assert moved["q_value"] < 0.01
+    assert moved["low"] < moved["difference"] < moved["high"]
     # Paired: the difference of each leave-one-out pair.
     block, labels = before.document % 8, before.tags == "A"
     left_out = [
@@ -173,18 +185,22 @@ def test_a_stage_beside_itself_shows_no_change() -> None:
 
 def test_stages_of_other_documents_are_compared_unpaired() -> None:
     shift = rank_neurons(Text(0).stage()).compare(rank_neurons(Text(1).stage(digest="1")))
-    assert not shift.paired and shift.concepts.filter(feature="A")["changed"].item() == 0
+    assert not shift.paired
+    assert shift.concepts.filter(feature="A")["changed"].item() == 0
 
 
 def test_rankings_and_shifts_are_saved_and_loaded(tmp_path: Path, ranking: ConceptRanking) -> None:
     ranking.save(tmp_path / "r")
     loaded = ConceptRanking.load(tmp_path / "r")
-    assert loaded.neurons.equals(ranking.neurons) and loaded.concepts.equals(ranking.concepts)
+    assert loaded.neurons.equals(ranking.neurons)
+    assert loaded.concepts.equals(ranking.concepts)
     shift = loaded.compare(ranking)
     shift.save(tmp_path / "s")
     assert ConceptShift.load(tmp_path / "s").neurons.equals(shift.neurons)
-    assert "AUROC" in repr(ranking) and "concepts" in repr(shift)
-    assert "<table" in ranking._repr_html_() and "<table" in shift._repr_html_()
+    assert "AUROC" in repr(ranking)
+    assert "concepts" in repr(shift)
+    assert "<table" in ranking._repr_html_()
+    assert "<table" in shift._repr_html_()
     with pytest.raises(StageError):
         ConceptRanking.load(tmp_path / "s")
 

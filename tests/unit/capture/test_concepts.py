@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from tests.builders.text_models import transformer
 from tests.builders.texts import corpus_of, documents, small_model
 from tests.unit.capture.test_checkpoint import StopError, assert_same_files, stopping_after
 from txray import collect, rank_neurons
+from txray.capture import smallest_set
 from txray.capture.concept_bins import SAMPLE_WORDS, ConceptSample
 from txray.capture.source_for import source_for
 from txray.cli.main import _exit_code
 from txray.corpus import Document, demo_corpus
-from txray.errors import ShapeError, UsageError
+from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.models import language_model, save_model
 from txray.preferences import Stage, merge_stages
 from txray.preferences.histograms import ConceptHistograms
@@ -75,7 +77,8 @@ def test_a_stage_is_the_same_with_and_without_concepts() -> None:
     one, other = stage_of(made), stage_of(made, concepts=None)
     for key, preferences in one.collected.items():
         assert preferences.table().equals(other.collected[key].table())
-    assert one.exemplars.equals(other.exemplars) and "concepts" not in other.manifest
+    assert one.exemplars.equals(other.exemplars)
+    assert "concepts" not in other.manifest
 
 
 def test_labels_of_documents_are_concepts() -> None:
@@ -97,9 +100,7 @@ def test_named_words_are_concepts_beside_all_others() -> None:
 def test_shards_with_the_bins_of_one_stage_merge_to_the_whole() -> None:
     made = documents(40)
     whole = stage_of(made)
-    first, second = (
-        stage_of(part, scales=whole, batch_positions=100_000) for part in (made[:17], made[17:])
-    )
+    first, second = (stage_of(part, scales=whole, batch_positions=100_000) for part in (made[:17], made[17:]))
     merged = merge_stages([second, first]).histograms["rnn", "pos"]
     expected = whole.histograms["rnn", "pos"]
     np.testing.assert_array_equal(merged.edges, expected.edges)
@@ -132,7 +133,8 @@ def test_the_sample_depends_on_the_documents_alone() -> None:
     one, other = (ConceptSample.of(corpus_of(part), adapter, {}) for part in (made, made[::-1]))
     names = [document.id for document in one.documents]
     assert names == [document.id for document in other.documents]
-    assert len(names) == -(-SAMPLE_WORDS // 90) and len(set(names)) == len(names)
+    assert len(names) == -(-SAMPLE_WORDS // 90)
+    assert len(set(names)) == len(names)
 
 
 def test_mistakes_are_reported_before_the_model_runs() -> None:
@@ -151,7 +153,18 @@ def test_mistakes_are_reported_before_the_model_runs() -> None:
 
 def test_the_command_ranks_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = demo_corpus("reviews", words=2_000)
-    text = ("-f", "demo", "-t", "reviews", "--max-words", "1500", "--feature-type", "pos", "--feature-type", "token")
+    text = (
+        "-f",
+        "demo",
+        "-t",
+        "reviews",
+        "--max-words",
+        "1500",
+        "--feature-type",
+        "pos",
+        "--feature-type",
+        "token",
+    )
     for name, hidden in (("a", 12), ("b", 12)):
         model = language_model("gru", corpus, embedding=8, hidden=hidden, seed=ord(name))
         save_model(model, tmp_path / f"model-{name}", training={}, epoch=0)
@@ -163,8 +176,10 @@ def test_the_command_ranks_and_compares(tmp_path: Path, capsys: pytest.CaptureFi
     assert _exit_code(["rank", str(tmp_path / "a"), *options]) == 0
     lines = capsys.readouterr().out
     ranking = rank_neurons(tmp_path / "a", feature="NN")
-    assert pl.read_csv(table).height == 12 and figure.is_file()
-    assert lines.splitlines()[0].startswith("NN: ") and f" {ranking.top('NN', 1)['neuron'].item()} " in lines
+    assert pl.read_csv(table).height == 12
+    assert figure.is_file()
+    assert lines.splitlines()[0].startswith("NN: ")
+    assert f" {ranking.top('NN', 1)['neuron'].item()} " in lines
     assert _exit_code(["rank", str(tmp_path / "a"), "--feature-type", "token"]) == 0
     assert "the" in capsys.readouterr().out
     assert _exit_code(["rank", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
@@ -175,3 +190,38 @@ def test_the_command_ranks_and_compares(tmp_path: Path, capsys: pytest.CaptureFi
     assert "--concepts label" in capsys.readouterr().err
     assert _exit_code(["rank", str(tmp_path / "a"), "--top", "0"]) == 2
     assert _exit_code([*arguments, "--concepts", "token="]) == 2
+
+
+def test_the_smallest_set_is_found_on_held_out_documents() -> None:
+    """Tags follow from the words of a recurrent model whose embeddings are large, so a few neurons tell them."""
+    made, model = documents(120), small_model()
+    stage = stage_of(made)
+    result = smallest_set(stage, model, corpus_of(made), feature="DT")
+    assert result.curve["neurons"].to_list() == [1, 2, 4, 8, 16]
+    values = dict(result.curve.select("neurons", "auroc").iter_rows())
+    assert values[16] > values[1] > 0.7
+    size = len(result.neurons)
+    assert values[size] - 0.5 >= 0.95 * (max(values.values()) - 0.5)
+    assert all(value - 0.5 < 0.95 * (max(values.values()) - 0.5) for n, value in values.items() if n < size)
+    assert result.neurons[0] == rank_neurons(stage, feature="DT").top("DT", 1)["neuron"].item()
+    assert f"{size} neuron" in repr(result)
+
+
+def test_a_set_of_neurons_for_random_tags_is_worth_nothing_on_held_out_documents() -> None:
+    rng = np.random.default_rng(0)
+    made = [
+        replace(document, annotations={"pos": tuple(rng.choice(["A", "B"], len(document.words)))})
+        for document in documents(120)
+    ]
+    curve = smallest_set(stage_of(made), small_model(), corpus_of(made), feature="A").curve
+    assert ((curve["low"] < 0.5) & (curve["high"] > 0.45) & (curve["auroc"] < 0.55)).all()
+
+
+def test_a_set_needs_the_histograms_of_its_concept() -> None:
+    made = documents(5)
+    for options, match in (
+        ({"feature": "XX"}, "DT, NN"),
+        ({"feature": "DT", "feature_type": "token"}, "rnn pos"),
+    ):
+        with pytest.raises(UnknownNameError, match=match):
+            smallest_set(stage_of(made), small_model(), corpus_of(made), **options)  # type: ignore[arg-type]

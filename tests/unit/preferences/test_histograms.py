@@ -68,7 +68,8 @@ def test_counts_are_those_of_a_loop() -> None:
             counts[fold[i] % 8, names.index(tag), neuron, bins[i, neuron]] += 1
             controls[group[i], neuron, bins[i, neuron]] += 1
     assert histograms.features.tolist() == names
-    assert np.array_equal(histograms.counts, counts) and np.array_equal(histograms.controls, controls)
+    assert np.array_equal(histograms.counts, counts)
+    assert np.array_equal(histograms.controls, controls)
     assert histograms.words.sum() == 200
 
 
@@ -118,7 +119,8 @@ def test_too_many_features_are_refused_with_the_remedy() -> None:
 def test_bins_depend_on_the_sample_alone_and_ascend() -> None:
     sample = np.random.default_rng(1).normal(size=(500, 4)).astype(np.float32)
     edges = bin_edges(sample)
-    assert edges.shape == (4, BINS - 1) and (np.diff(edges) >= 0).all()
+    assert edges.shape == (4, BINS - 1)
+    assert (np.diff(edges) >= 0).all()
     assert np.array_equal(edges, bin_edges(sample[::-1]))
     sizes = np.histogram(sample[:, 0], [-np.inf, *np.unique(edges[0]), np.inf])[0]
     assert sizes.max() <= 0.02 * 500
@@ -129,7 +131,8 @@ def test_bins_separate_the_few_activations_of_a_sparse_unit_from_zero_and_from_e
     sample[:20, 0] = np.linspace(1, 2, 20)
     bins = np.searchsorted(bin_edges(sample)[0], sample[:, 0], side="right")
     assert len(set(bins[:20].tolist())) >= 12
-    assert len(set(bins[20:].tolist())) == 1 and bins[20] < bins[:20].min()
+    assert len(set(bins[20:].tolist())) == 1
+    assert bins[20] < bins[:20].min()
 
 
 @pytest.mark.parametrize("sample", [np.zeros((0, 2)), np.ones((5, 2))])
@@ -149,7 +152,8 @@ def test_concepts_are_lists_by_feature_type() -> None:
 
 def test_control_groups_are_spread_evenly() -> None:
     groups = np.bincount([control_group_of(f"word{i}") for i in range(6_400)], minlength=CONTROL_GROUPS)
-    assert len(groups) == CONTROL_GROUPS and 60 < groups.min() <= groups.max() < 145
+    assert len(groups) == CONTROL_GROUPS
+    assert 60 < groups.min() <= groups.max() < 145
 
 
 def stage_with_histograms() -> Stage:
@@ -163,7 +167,8 @@ def test_a_stage_folder_holds_its_histograms_and_reads_them_on_demand(tmp_path: 
     stage = stage_with_histograms()
     stage.save(tmp_path / "s")
     loaded = Stage.load(tmp_path / "s")
-    assert isinstance(loaded.histograms, HistogramFolder) and len(loaded.histograms) == 1
+    assert isinstance(loaded.histograms, HistogramFolder)
+    assert len(loaded.histograms) == 1
     for opened in (loaded, StageFolder.open(tmp_path / "s")):
         assert same(opened.histograms["rnn", "pos"], stage.histograms["rnn", "pos"])
         assert np.array_equal(opened.bin_edges()["rnn"], EDGES)
