@@ -95,7 +95,7 @@ class WholeProbe:
     def __init__(self, train: Words, test: Words) -> None:
         mean, deviation = train.activations.mean(axis=0), train.activations.std(axis=0) + 1e-9
         classifier = RidgeClassifier(alpha=1000.0).fit((train.activations - mean) / deviation, train.labels)
-        self._weights = classifier.coef_[0]
+        self._weights = classifier.coef_.ravel()
         self._test = (test.activations - mean) / deviation
         self._labels = test.labels
         self._scores = self._test @ self._weights

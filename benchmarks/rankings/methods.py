@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import SGDClassifier
 
@@ -30,9 +31,8 @@ def by_histograms(words: Words) -> NDArray[np.int64]:
     """Rank by AUROC from 128 bins, as `txray.rank_neurons` does, with bins from a sample of 4,096 words."""
     sample = words.activations[np.isin(words.document, _sampled(words.document))]
     edges = bin_edges(sample)
-    bins = np.stack(
-        [np.searchsorted(e, a, side="right") for e, a in zip(edges, words.activations.T, strict=True)]
-    )
+    by_neuron = torch.from_numpy(words.activations).T.contiguous()
+    bins = torch.searchsorted(torch.from_numpy(edges), by_neuron, right=True).numpy()
     cell = bins + BINS * np.arange(len(bins))[:, None]
     positive, negative = (
         np.bincount(cell[:, rows].ravel(), minlength=BINS * len(bins)).reshape(len(bins), BINS)

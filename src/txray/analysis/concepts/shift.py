@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 from scipy.stats import t as student
 
-from txray.analysis.concepts.ranking import ConceptRanking
 from txray.analysis.concepts.scores import jackknife_error
 from txray.analysis.result_folder import ResultFolder, SavedResult
 from txray.analysis.significance.permutation import q_values
@@ -19,6 +18,8 @@ from txray.notebook import card, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from txray.analysis.concepts.ranking import ConceptRanking
 
 SHIFT_SCHEMA: dict[str, pl.DataType] = {
     "feature": pl.String(),
@@ -172,10 +173,10 @@ class ConceptShift(SavedResult):
         )
 
     def __repr__(self) -> str:
-        kept = int(self.concepts["top_shared"].sum())
+        n_same = int(self.concepts["top_shared"].sum())
         return (
             f"ConceptShift({self.before!r} -> {self.after!r}, {self.feature_type!r}, {len(self.concepts)} concepts: "
-            f"{kept} of {TOP * len(self.concepts)} best neurons are the same)"
+            f"{n_same} of {TOP * len(self.concepts)} best neurons are the same)"
         )
 
     def _repr_html_(self) -> str:
