@@ -78,21 +78,13 @@ def rank(
         )
         for name in feature or ():
             rows = shift.neurons.filter(feature=name).head(top)
-            rows = rows.with_columns(difference=_with_interval("difference"))
-            typer.echo(name)
-            columns = [
-                "neuron",
-                "rank_before",
-                "rank_after",
-                "auroc_before",
-                "auroc_after",
-                "difference",
-                "q_value",
-            ]
-            print_table(rows.select(*(["layer"] if len(shift.layers) > 1 else []), *columns))
+            columns = ["neuron", "rank_before", "rank_after", "auroc_before", "auroc_after"]
+            columns += ["difference", "low", "high", "q_value"]
+            rows = _rounded(rows.select(*(["layer"] if len(shift.layers) > 1 else []), *columns))
+            print_table(rows.rename({"difference": "change"}))
         if not feature:
             columns = ["layer_before", "layer_after"] if len(shift.layers) == 1 else []
-            print_table(shift.concepts.drop(*columns))
+            print_table(_rounded(shift.concepts.drop(*columns, "tested")))
         everything = shift.neurons
         draw = partial(shift.plot, first)
     typer.echo("auroc: 1 or 0 if high or low activations mark the concept, 0.5 if they tell nothing")
@@ -104,18 +96,20 @@ def rank(
 
 
 def _shown(rows: pl.DataFrame, layers: tuple[str, ...]) -> pl.DataFrame:
-    """Return the columns that fit on a terminal, an AUROC with its interval."""
+    """Return the columns that fit on a terminal, rounded."""
     wanted = [
         *(["feature", "words"] if "words" in rows.columns else ["rank"]),
         *(["layer"] if len(layers) > 1 else []),
-        *("neuron", "auroc", "average_precision", "selectivity"),
-        "significant" if "significant" in rows.columns else "q_value",
+        *("neuron", "auroc", "low", "high", "average_precision", "selectivity"),
+        *(["q_value"] if "q_value" in rows.columns else []),
     ]
-    return rows.with_columns(auroc=_with_interval("auroc")).select(wanted)
+    return _rounded(rows.select(wanted))
 
 
-def _with_interval(column: str) -> pl.Expr:
+def _rounded(rows: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
-    interval = pl.format(" ({} to {})", pl.col("low").round(3), pl.col("high").round(3)).fill_null(" (-)")
-    return pl.format("{}", pl.col(column).round(3)) + interval
+    # A q-value may be tiny, and must not become 0.
+    return rows.with_columns(
+        pl.col(pl.Float64).exclude("q_value").round(3), pl.col("^q_value$").round_sig_figs(2)
+    )
