@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors import safe_open
 
 from tests.builders.text_models import transformer
 from tests.builders.texts import corpus_of, documents, small_model
@@ -24,6 +25,7 @@ from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.models import language_model, save_model
 from txray.preferences import Stage, merge_stages
 from txray.preferences.histograms import ConceptHistograms
+from txray.preferences.manifest import CHECKPOINT
 
 LINEAR = "encoder.layers.0.linear1"
 
@@ -122,7 +124,9 @@ def test_an_interrupted_collection_resumes_to_the_same_bytes(tmp_path: Path) -> 
     collect(model, corpus_of(made), **asked).save(tmp_path / "whole")
     for n in (25, 59):
         with pytest.raises(StopError):
-            collect(model, stopping_after(n, made, passes=3), **asked, checkpoint=tmp_path / "cut")
+            collect(model, stopping_after(n, made, passes=4), **asked, checkpoint=tmp_path / "cut")
+        with safe_open(tmp_path / "cut" / CHECKPOINT, framework="numpy") as content:
+            assert content.get_tensor("tallies|0|concepts/pos/controls").sum() > 0
     collect(model, corpus_of(made), **asked, checkpoint=tmp_path / "cut").save(tmp_path / "cut")
     assert_same_files(tmp_path / "whole", tmp_path / "cut")
 
