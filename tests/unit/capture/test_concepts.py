@@ -118,13 +118,13 @@ def test_an_interrupted_collection_resumes_to_the_same_bytes(tmp_path: Path) -> 
         "feature_types": ["token", "pos"],
         "concepts": "pos",
         "name": "s",
-        "batch_positions": 100,
+        "batch_positions": 20,
         "checkpoint_seconds": 0,
     }
     collect(model, corpus_of(made), **asked).save(tmp_path / "whole")
     for n in (25, 59):
         with pytest.raises(StopError):
-            collect(model, stopping_after(n, made, passes=4), **asked, checkpoint=tmp_path / "cut")
+            collect(model, stopping_after(n, made, passes=3), **asked, checkpoint=tmp_path / "cut")
         with safe_open(tmp_path / "cut" / CHECKPOINT, framework="numpy") as content:
             assert content.get_tensor("tallies|0|concepts/pos/controls").sum() > 0
     collect(model, corpus_of(made), **asked, checkpoint=tmp_path / "cut").save(tmp_path / "cut")
