@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.builders.stages import stage_of, vocabulary
-from txray.errors import ShapeError, UsageError
+from txray.errors import ShapeError, StageError, UsageError
 from txray.preferences import Stage, StageFolder
 from txray.preferences.histogram_files import HistogramFolder
 from txray.preferences.histograms import (
@@ -186,3 +187,14 @@ def test_a_stage_without_concepts_has_no_files_of_histograms(tmp_path: Path) -> 
     stage_of("s", vocabulary(30), n_neurons=3).save(tmp_path / "s")
     assert not [*(tmp_path / "s").glob("histograms*"), *(tmp_path / "s").glob("bins*")]
     assert dict(Stage.load(tmp_path / "s").histograms) == {}
+
+
+@pytest.mark.parametrize("concepts", [3, ["pos"], {"../pos": []}, {"token": []}, {"pos": 1}])
+def test_a_manifest_with_other_concepts_than_were_written_is_damaged(
+    concepts: object, tmp_path: Path
+) -> None:
+    stage_with_histograms().save(tmp_path / "s")
+    file = tmp_path / "s" / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "concepts": concepts}))
+    with pytest.raises(StageError, match="lacks c"):
+        StageFolder.open(tmp_path / "s")
