@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from txray.activations import StoredActivations as StoredActivations
     from txray.activations import read_activations as read_activations
     from txray.analysis import Comparison as Comparison
+    from txray.analysis import ConceptRanking as ConceptRanking
     from txray.analysis import LayerSimilarity as LayerSimilarity
     from txray.analysis import Matching as Matching
     from txray.analysis import Timeline as Timeline
     from txray.analysis import compare as compare
     from txray.analysis import match as match
+    from txray.analysis import rank_neurons as rank_neurons
     from txray.analysis import timeline as timeline
     from txray.capture import Layer as Layer
     from txray.capture import Selection as Selection

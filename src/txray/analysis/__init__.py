@@ -4,6 +4,8 @@ Everything here is computed from preferences, or from sums over activations, wit
 """
 
 from txray.analysis.comparison import Comparison, compare
+from txray.analysis.concepts.ranking import ConceptRanking, rank_neurons
+from txray.analysis.concepts.shift import ConceptShift
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
 from txray.analysis.effect_sizes import EffectSize, effect_size
@@ -35,6 +37,8 @@ __all__ = [
     "STATES",
     "BestMatches",
     "Comparison",
+    "ConceptRanking",
+    "ConceptShift",
     "CrossMoments",
     "EffectSize",
     "Equivalence",
@@ -62,6 +66,7 @@ __all__ = [
     "mass_match",
     "match",
     "rank_correlation",
+    "rank_neurons",
     "rarefied_lengths",
     "share_of_top",
     "stage_measures",

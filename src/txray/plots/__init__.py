@@ -1,5 +1,6 @@
 """Figures: each function takes results and returns a plotly figure; nothing is written or shown."""
 
+from txray.plots.concepts import concept_neurons, concept_shift
 from txray.plots.curves import classifier_curves, training_curves
 from txray.plots.export import save_figure, save_figures, to_html
 from txray.plots.flow import knowledge_flow
@@ -23,6 +24,8 @@ from txray.plots.volcano import volcano
 __all__ = [
     "StageStyle",
     "classifier_curves",
+    "concept_neurons",
+    "concept_shift",
     "gained_neurons",
     "gained_table",
     "hellinger_length",
