@@ -192,8 +192,9 @@ def concepts(runs: Sequence[Trained], corpora: dict[str, Corpus]) -> str:
                 best = [ranking.top(feature, 1) for ranking in later]
                 start = first.top(feature, 1)
                 changed = [shift.filter(feature=feature)["changed"].item() for shift in shifts]
+                name = "positive review" if feature_type == "label" else feature
                 lines.append(
-                    f"| {layer.removeprefix('encoder.')} | {'positive review' if feature_type == 'label' else feature} | "
+                    f"| {layer.removeprefix('encoder.')} | {name} | "
                     f"{start['strength'].item():.2f} | {spread([row['strength'].item() for row in best])} | "
                     f"{spread([row['control'].item() for row in best])} | {', '.join(map(str, changed))} |"
                 )
