@@ -13,7 +13,8 @@ from txray.analysis.layers.cka import BestMatches, best_matches, cka, cka_debias
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import MEASURES, LayerSimilarity
 from txray.analysis.mass_inequality import gini, half_mass, share_of_top
-from txray.analysis.matching.match import MATCH_STATES, Matching, match
+from txray.analysis.matching.assignment import MATCH_STATES
+from txray.analysis.matching.match import Matching, match
 from txray.analysis.neuron_change import NeuronChange
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.states import CONFIDENT_STATES, SHOWN_STATES, STATES
