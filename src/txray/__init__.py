@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from txray.analysis import Comparison as Comparison
     from txray.analysis import LayerSimilarity as LayerSimilarity
     from txray.analysis import Matching as Matching
+    from txray.analysis import ModelMatching as ModelMatching
     from txray.analysis import Timeline as Timeline
     from txray.analysis import compare as compare
     from txray.analysis import match as match
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from txray.pruning import Mask as Mask
     from txray.pruning import Pruning as Pruning
     from txray.pruning import masked as masked
+    from txray.pruning import match_models as match_models
     from txray.pruning import prune as prune
     from txray.synthetic import SyntheticPair as SyntheticPair
     from txray.synthetic import synthetic_pair as synthetic_pair

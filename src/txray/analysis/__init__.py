@@ -15,6 +15,7 @@ from txray.analysis.layers.result import MEASURES, LayerSimilarity
 from txray.analysis.mass_inequality import gini, half_mass, share_of_top
 from txray.analysis.matching.assignment import MATCH_STATES
 from txray.analysis.matching.match import Matching, match
+from txray.analysis.matching.model_matching import MATCH_BY, ModelMatching
 from txray.analysis.neuron_change import NeuronChange
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.states import CONFIDENT_STATES, SHOWN_STATES, STATES
@@ -27,6 +28,7 @@ __all__ = [
     "CHANGES",
     "CONFIDENT_STATES",
     "DISTANCES",
+    "MATCH_BY",
     "MATCH_STATES",
     "MEASURES",
     "REFERENCES",
@@ -40,6 +42,7 @@ __all__ = [
     "LayerSimilarity",
     "MassMatch",
     "Matching",
+    "ModelMatching",
     "NeuronChange",
     "RankCorrelation",
     "Timeline",

@@ -8,6 +8,7 @@ from txray.plots.gained import gained_neurons, gained_table
 from txray.plots.gap import pruning_gap
 from txray.plots.layers import layer_affinity, layer_similarity
 from txray.plots.mass import mass_activation
+from txray.plots.match_strength import match_strength
 from txray.plots.matching import matching, matching_curve
 from txray.plots.neuron_figures import least_changed_neurons, most_changed_neurons, neuron_detail
 from txray.plots.pos_first import pos_first
@@ -32,6 +33,7 @@ __all__ = [
     "least_changed_neurons",
     "length_shift",
     "mass_activation",
+    "match_strength",
     "matching",
     "matching_curve",
     "most_changed_neurons",

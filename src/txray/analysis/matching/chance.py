@@ -88,7 +88,7 @@ def best_of_many(score: Floats, chance: Floats, length: Ints) -> Floats:
         null = np.sort(z_chance[:, neurons], axis=None)
         reached = len(null) - np.searchsorted(null, z[neurons] - _ROUNDING, side="left")
         p_value[neurons] = (reached + 1) / (len(null) + 1)
-    return np.maximum(p_value, (chance >= score - _ROUNDING).mean(axis=0))
+    return np.asarray(np.maximum(p_value, (chance >= score - _ROUNDING).mean(axis=0)))
 
 
 def _standardized(values: Floats, mean: Floats, variance: Floats) -> Floats:

@@ -40,9 +40,9 @@ class Matching(SavedResult):
         pairs: polars, one row per pair and per unmatched neuron with enough wins: state (`matched`,
             `unmatched-before`, `unmatched-after`), before and after (indices, null for none), affinity (overlap of the
             distributions, 0 to 1, 1 - H^2; for an unmatched neuron before, with its assigned one), chance (mean
-            affinity with the best of all candidates after features were shuffled), p_value (of the affinity, against the
-            best of all candidates by chance), q_value (adjusted over all assigned pairs; at most `false_match_rate`
-            for a match), mutual (whether each is the nearest of the other).
+            affinity with the best of all candidates after features were shuffled), p_value (of the affinity, against
+            the best of all candidates by chance), q_value (adjusted over all assigned pairs; at most
+            `false_match_rate` for a match), mutual (whether each is the nearest of the other).
         null: (n,) affinities of the pairs assigned after features were shuffled.
         weight: what the preference distributions normalise.
         min_wins: minimum number of selected activations; neurons with fewer are not in `pairs`.
@@ -125,7 +125,7 @@ class Matching(SavedResult):
         """Draw the matching.
 
         Args:
-            figure: a function of `txray.plots`: `matching` or `matching_curve`.
+            figure: a function of `txray.plots`: `matching`, `matching_curve` or `match_strength`.
 
         Raises:
             UnknownNameError: an unknown figure.
@@ -135,7 +135,9 @@ class Matching(SavedResult):
         """
         from txray import plots
 
-        drawn: go.Figure = getattr(plots, figure_name(figure, ("matching", "matching_curve")))(self)
+        drawn: go.Figure = getattr(
+            plots, figure_name(figure, ("matching", "matching_curve", "match_strength"))
+        )(self)
         return drawn
 
     def _contents(self) -> dict[str, Any]:
