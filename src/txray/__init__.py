@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from txray.analysis import LayerSimilarity as LayerSimilarity
     from txray.analysis import Matching as Matching
     from txray.analysis import ModelMatching as ModelMatching
+    from txray.analysis import Persistence as Persistence
     from txray.analysis import Timeline as Timeline
     from txray.analysis import compare as compare
     from txray.analysis import match as match
+    from txray.analysis import persistence as persistence
     from txray.analysis import timeline as timeline
     from txray.capture import Layer as Layer
     from txray.capture import Selection as Selection

@@ -12,10 +12,12 @@ from txray.analysis.layers.affinity import layer_affinity
 from txray.analysis.layers.cka import BestMatches, best_matches, cka, cka_debiased
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import MEASURES, LayerSimilarity
+from txray.analysis.layers.soft_matching import ChanceSimilarity, chance_similarity, procrustes, soft_match
 from txray.analysis.mass_inequality import gini, half_mass, share_of_top
 from txray.analysis.matching.assignment import MATCH_STATES
 from txray.analysis.matching.match import Matching, match
 from txray.analysis.matching.model_matching import MATCH_BY, ModelMatching
+from txray.analysis.matching.persistence import PERSISTENCE_STATES, Persistence, persistence
 from txray.analysis.neuron_change import NeuronChange
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.states import CONFIDENT_STATES, SHOWN_STATES, STATES
@@ -31,10 +33,12 @@ __all__ = [
     "MATCH_BY",
     "MATCH_STATES",
     "MEASURES",
+    "PERSISTENCE_STATES",
     "REFERENCES",
     "SHOWN_STATES",
     "STATES",
     "BestMatches",
+    "ChanceSimilarity",
     "Comparison",
     "CrossMoments",
     "EffectSize",
@@ -44,9 +48,11 @@ __all__ = [
     "Matching",
     "ModelMatching",
     "NeuronChange",
+    "Persistence",
     "RankCorrelation",
     "Timeline",
     "best_matches",
+    "chance_similarity",
     "change_measures",
     "cka",
     "cka_debiased",
@@ -61,9 +67,12 @@ __all__ = [
     "mass_divergence",
     "mass_match",
     "match",
+    "persistence",
+    "procrustes",
     "rank_correlation",
     "rarefied_lengths",
     "share_of_top",
+    "soft_match",
     "stage_measures",
     "timeline",
 ]

@@ -10,6 +10,7 @@ import polars as pl
 
 from txray.analysis.layers.cka import best_matches, cka, cka_debiased
 from txray.analysis.layers.result import SIMILARITY_SCHEMA, LayerSimilarity
+from txray.analysis.layers.soft_matching import chance_similarity, procrustes, soft_match
 from txray.capture.joint_moments import AnyModel, JointMoments, joint_moments
 from txray.capture.layer import Layer
 from txray.corpus.corpus import Corpus
@@ -100,12 +101,19 @@ def _table(moments: JointMoments) -> pl.DataFrame:
         for (i, before), (j, after) in product(*map(enumerate, layers)):
             both, self_x, self_y = moments.of(i, j)
             matches = best_matches(both)
+            chance = chance_similarity(both, self_x, self_y)
             measures = (
                 cka(both, self_x, self_y),
                 cka_debiased(both, self_x, self_y),
+                procrustes(both),
                 matches.best_before,
                 matches.best_after,
                 matches.one_to_one,
+                soft_match(both),
+                chance.cka,
+                chance.procrustes,
+                chance.one_to_one,
+                chance.soft_match,
             )
             finite = (None if math.isnan(value) else value for value in measures)
             rows.append((before, after, *finite, int(both.constant_x.sum()), int(both.constant_y.sum())))

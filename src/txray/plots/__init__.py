@@ -11,6 +11,7 @@ from txray.plots.mass import mass_activation
 from txray.plots.match_strength import match_strength
 from txray.plots.matching import matching, matching_curve
 from txray.plots.neuron_figures import least_changed_neurons, most_changed_neurons, neuron_detail
+from txray.plots.persistence import persistence
 from txray.plots.pos_first import pos_first
 from txray.plots.pruning import pruning_effects
 from txray.plots.scatter import hellinger_length
@@ -38,6 +39,7 @@ __all__ = [
     "matching_curve",
     "most_changed_neurons",
     "neuron_detail",
+    "persistence",
     "pos_first",
     "pos_frequency",
     "pruning_effects",

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 from scipy.optimize import linear_sum_assignment
 
-from txray.analysis.matching.chance import BestByChance
+from txray.analysis.matching.chance import MIN_DRAWS, BestByChance
 from txray.analysis.significance.permutation import q_values
 from txray.arrays import Floats, Ints
+from txray.errors import UsageError
 
 MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
 """A matched pair, and neurons of either side without a match."""
@@ -23,6 +24,18 @@ PAIR_SCHEMA: dict[str, pl.DataType] = {
     "q_value": pl.Float64(),
     "mutual": pl.Boolean(),
 }
+
+
+def require_match_settings(
+    purpose: str, false_match_rate: float, shuffles: int, min_wins: int, seed: int
+) -> None:
+    """Raise a `UsageError` if a setting of a matching by preferences is out of range."""
+    if not 0 < false_match_rate < 1 or shuffles < MIN_DRAWS or min_wins < 1 or seed < 0:
+        raise UsageError(
+            f"{purpose}: false_match_rate={false_match_rate}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; "
+            f"false_match_rate must lie between 0 and 1, shuffles be at least {MIN_DRAWS}, min_wins at least 1, seed "
+            "not be negative"
+        )
 
 
 def assignment(score: Floats) -> tuple[Ints, Ints, Floats]:

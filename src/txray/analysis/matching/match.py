@@ -10,13 +10,18 @@ import polars as pl
 
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.matching.affinity import Affinity
-from txray.analysis.matching.assignment import MATCH_STATES, PAIR_SCHEMA, assignment, pair_table
-from txray.analysis.matching.chance import MIN_DRAWS, BestByChance
+from txray.analysis.matching.assignment import (
+    MATCH_STATES,
+    PAIR_SCHEMA,
+    assignment,
+    pair_table,
+    require_match_settings,
+)
+from txray.analysis.matching.chance import BestByChance
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.subjects import preferences_of, stage_of, subject
 from txray.arguments import checked_call
 from txray.arrays import Floats
-from txray.errors import UsageError
 from txray.notebook import card, table
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage_like import StageLike
@@ -260,12 +265,7 @@ def match(
         ShapeError: different feature types.
         UsageError: a number out of range.
     """
-    if not 0 < false_match_rate < 1 or shuffles < MIN_DRAWS or min_wins < 1 or seed < 0:
-        raise UsageError(
-            f"match: false_match_rate={false_match_rate}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; "
-            f"false_match_rate must lie between 0 and 1, shuffles be at least {MIN_DRAWS}, min_wins at least 1, seed "
-            "not be negative"
-        )
+    require_match_settings("match", false_match_rate, shuffles, min_wins, seed)
     first = preferences_of(subject(before), layer, feature_type)
     second = preferences_of(subject(after), layer_after or layer, feature_type)
     pair = Affinity.of(first, second, weight, min_wins)
