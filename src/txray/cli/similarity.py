@@ -63,7 +63,7 @@ def similarity(
         text_options.open(),
         layers=options.default_layers(layer or (), models[0]),
         layers_after=layer_after or (None if layer else options.default_layers((), models[1])),
-        names=(_model_name(before), _model_name(after)),
+        names=(model_name(before), model_name(after)),
         max_words=max_words,
         memory=max_bytes,
     )
@@ -85,7 +85,7 @@ def similarity(
         typer.echo(save_figure(draw(result, measure), figure))
 
 
-def _model_name(model: str) -> str:
+def model_name(model: str) -> str:
     """Return the name of a model in tables: its folder and the one above, which distinguishes snapshots."""
     folder = Path(model)
     return "/".join((folder.resolve() if folder.exists() else folder).parts[-2:])

@@ -88,7 +88,7 @@ def _caption(matching: Matching | ModelMatching) -> str:
         observed = "words" if facts["by"] == "activation" else "changes of predictions"
         return (
             f"text {sanitize(facts['corpus'])} · {count(facts['observations'])} {observed} · layers "
-            f"{sanitize(facts['layer_before'])} and {sanitize(facts['layer_after'])} · by chance: random directions of "
-            "the other layer"
+            f"{sanitize(facts['layer_before'])} and {sanitize(facts['layer_after'])} · by chance: random mixtures of "
+            "the nearest neurons"
         )
     return f"at least {matching.summary['min_wins']} wins · by chance: features exchanged for others of like frequency"

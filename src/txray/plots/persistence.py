@@ -83,7 +83,7 @@ def persistence(persistence: Persistence) -> go.Figure:
         figure,
         title=sentence[:1].upper() + sentence[1:],
         subtitle="Neurons that are still nearest to what they were at the first stage, and more than by chance",
-        caption=f"layer {sanitize(persistence.layer)} · {sanitize(persistence.feature_type)} · {count(neurons)} neurons with "
-        f"at least {persistence.min_wins} wins at {sanitize(persistence.first)}, {count(too_few)} of them "
+        caption=f"layer {sanitize(persistence.layer)} · {sanitize(persistence.feature_type)} · {count(neurons)} "
+        f"neurons with at least {persistence.min_wins} wins at {sanitize(persistence.first)}, {count(too_few)} of them "
         f"({percent(too_few / neurons if neurons else 0.0)}) with fewer at the last stage",
     )

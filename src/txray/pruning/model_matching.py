@@ -43,8 +43,8 @@ def match_models(
     same documents as ablating the other: the loss of a language model, or the log-probabilities of a classifier, whose
     classes must be the same. The sign of a correlation does not count. `txray.match` matches stages by preferences.
 
-    A pair matches if the two neurons correlate more than either of them does with the best of as many random directions
-    of the other's layer; p-values are adjusted over all pairs.
+    A pair matches if the two neurons correlate more than either of them does with the best of as many random mixtures
+    of the 16 neurons of the other layer that are nearest to it; p-values are adjusted over all pairs.
 
     >>> corpus = txray.demo_corpus("reviews", words=500)
     >>> model = txray.models.language_model("gru", corpus, hidden=8)

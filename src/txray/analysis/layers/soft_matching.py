@@ -134,8 +134,8 @@ def _entropic_plan(strength: Floats) -> Floats:
         Cuturi 2013, Sinkhorn distances; Altschuler et al. 2017 (rounding to exact rows and columns).
     """
     n_x, n_y = strength.shape
+    # Strengths lie between 0 and 1, so no weight underflows.
     kernel = np.exp(_SHARPNESS * (strength - strength.max()))
-    kernel = np.maximum(kernel, 1e-300)
     across = np.full(n_y, 1.0)
     for _ in range(_ROUNDS):
         along = 1 / n_x / (kernel @ across)
@@ -148,4 +148,4 @@ def _entropic_plan(strength: Floats) -> Floats:
     plan *= np.minimum(1 / n_y / plan.sum(axis=0), 1)
     rest_x, rest_y = 1 / n_x - plan.sum(axis=1), 1 / n_y - plan.sum(axis=0)
     total = rest_x.sum()
-    return plan + np.outer(rest_x, rest_y) / total if total > 1e-15 else plan
+    return np.asarray(plan + np.outer(rest_x, rest_y) / total if total > 1e-15 else plan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 
@@ -10,6 +12,9 @@ from txray.analysis.matching.assignment import pair_table
 from txray.analysis.matching.chance import BestByChance
 from txray.arrays import Floats
 from txray.progress import progress
+
+NEAREST = 16
+"""Number of neurons that random directions mix."""
 
 
 def pairs_by_correlation(
@@ -23,9 +28,11 @@ def pairs_by_correlation(
 ) -> pl.DataFrame:
     """Return the pairs of `ModelMatching.pairs`, from the moments of two layers.
 
-    The null model replaces the candidates of a neuron by as many random directions of the same layer: mixtures of its
-    standardized neurons with normal weights. Two layers that encode the same, but not in the same neurons, correlate
-    with each other's directions as well as with each other's neurons, so none of their neurons match.
+    The null model replaces the candidates of a neuron by as many random directions: mixtures, with normal weights, of
+    those neurons of the other layer that correlate most with it, standardized. Two layers that encode the same, but not
+    in the same neurons, correlate with such directions as well as with each other's neurons, so none of their neurons
+    match. Directions of the whole layer would be too weak a reference: a neuron correlates with any mixture of the
+    neurons that share its topic more than with mixtures of all.
 
     Args:
         cross: moments of the layers before (x) and after (y).
@@ -46,11 +53,13 @@ def pairs_by_correlation(
     random = np.random.default_rng(seed)
     chance = BestByChance([], []) if both.size else None
     if chance is not None:
-        with progress("matching", draws, unit="draws") as advance:
-            for _ in range(draws):
-                chance.before.append(_best_direction(both, within_y, random))
-                chance.after.append(_best_direction(both.T, within_x, random))
-                advance()
+        with progress("matching", sum(both.shape), unit="neurons") as advance:
+            for strength, within, best in (
+                (both, within_y, chance.before),
+                (both.T, within_x, chance.after),
+            ):
+                weights = random.standard_normal((min(NEAREST, len(within)), draws, len(within)))
+                best += _best_directions(strength, within, weights, advance)
     pairs = pair_table(
         np.abs(both),
         chance,
@@ -66,16 +75,25 @@ def pairs_by_correlation(
     )
 
 
-def _best_direction(correlation: Floats, within: Floats, random: np.random.Generator) -> Floats:
-    """Return the (n,) largest |r| of each neuron with as many random directions as the other layer has neurons.
+def _best_directions(
+    correlation: Floats, within: Floats, weights: Floats, advance: Callable[[float], None]
+) -> list[Floats]:
+    """Return, per draw, the (n,) largest |r| of each neuron with random directions among its nearest neurons.
 
     Args:
         correlation: (n, n_other) correlations with the neurons of the other layer.
         within: (n_other, n_other) correlations of these with each other.
-        random: generator.
+        weights: (n_nearest, draws, n_other) weights of as many directions per draw as the other layer has neurons.
+        advance: called after each neuron.
     """
-    weights = random.standard_normal(within.shape)
-    # The variance of a direction w of standardized neurons is w' R w; rounding may make that of a constant negative.
-    variance = np.einsum("ij,ij->j", weights, within @ weights)
-    strength = np.abs(correlation @ weights) / np.sqrt(np.maximum(variance, 1e-12))
-    return np.asarray(np.minimum(strength, 1.0).max(axis=1))
+    nearest, draws, candidates = weights.shape
+    directions = weights.reshape(nearest, -1)
+    best = np.empty((draws, len(correlation)))
+    for neuron, row in enumerate(correlation):
+        near = np.argsort(-np.abs(row), kind="stable")[:nearest]
+        # The variance of a direction w of standardized neurons is w' R w; rounding may make a small one negative.
+        variance = np.einsum("ij,ij->j", directions, within[np.ix_(near, near)] @ directions)
+        strength = np.abs(row[near] @ directions) / np.sqrt(np.maximum(variance, 1e-12))
+        best[:, neuron] = np.minimum(strength, 1.0).reshape(draws, candidates).max(axis=1)
+        advance(1)
+    return list(best)

@@ -36,8 +36,9 @@ class ModelMatching(SavedResult):
         observations: number of words, or of changes of a prediction.
         candidates: number of neurons that vary, in the layer with fewer of them.
         pairs: polars, one row per pair and per neuron without a match; the columns of `Matching.pairs` (affinity is the
-            size `|r|` of the correlation; chance, p_value and q_value are against as many random directions of the
-            other layer) and correlation (with its sign; null for neurons without a match).
+            size `|r|` of the correlation; chance, p_value and q_value are against as many random mixtures
+            of the nearest neurons of the other layer) and correlation (with its sign; null for neurons without
+            a match).
         false_match_rate: share of the matches that may be due to chance, on average.
     """
 

@@ -64,11 +64,11 @@ class Persistence(SavedResult):
     itself. Where it has too few wins to tell, it leaves the count without being lost (it is *censored*).
 
     Attributes:
-        stages: polars, one row per later stage: stage, neurons (with enough wins at the first stage), itself, displaced,
-            not_significant, too_few_wins (numbers of them), chance (share of neurons that are nearest to themselves with
-            shuffled features), at_risk (neurons that were themselves at all stages between and have enough wins), lost
-            (of these), survival (estimated share that were themselves at all stages up to this one), survival_low and
-            survival_high (95% interval).
+        stages: polars, one row per later stage: stage, neurons (with enough wins at the first stage), itself,
+            displaced, not_significant, too_few_wins (numbers of them), chance (share of neurons that are nearest to
+            themselves with shuffled features), at_risk (neurons that were themselves at all stages between and have
+            enough wins), lost (of these), survival (estimated share that were themselves at all stages up to this one),
+            survival_low and survival_high (95% interval).
         neurons: polars, one row per such neuron and later stage: neuron, stage, state (one of `PERSISTENCE_STATES`),
             affinity (with itself), q_value (null with too few wins).
         first: name of the first stage.
@@ -132,7 +132,8 @@ class Persistence(SavedResult):
             return f"half-life not reached: {_interval(last)} of the neurons are themselves up to {last['stage']}"
         row = self.stages.row(self.half_life - 1, named=True)
         stages = "stage" if self.half_life == 1 else "stages"
-        return f"half-life {self.half_life} {stages}: {_interval(row)} of the neurons are themselves up to {row['stage']}"
+        share = f"{_interval(row)} of the neurons are themselves up to {row['stage']}"
+        return f"half-life {self.half_life} {stages}: {share}"
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -185,8 +186,8 @@ def persistence(
     """Return how long the neurons of the first stage remain themselves, by what they prefer.
 
     Args:
-        stages: at least two, in order, with distinct names, of the same neurons: in memory, their folders, or one folder
-            of stages.
+        stages: at least two, in order, with distinct names, of the same neurons: in memory, their folders, or one
+            folder of stages.
         layer: required only if the stages have several layers.
         feature_type: the feature type.
         weight: what the preference distributions normalise.
@@ -269,7 +270,7 @@ def _states(
     shuffles: int,
     random: np.random.Generator,
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Floats, Floats, float]:
-    """Return states, affinities with themselves and q-values of the neurons of the first stage, and the share by chance.
+    """Return states, affinities with themselves and q-values of the neurons of the first stage, and a share by chance.
 
     The share is that of the neurons that are nearest to themselves with shuffled features; NaN if there are none.
     """
