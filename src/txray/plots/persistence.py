@@ -78,7 +78,7 @@ def persistence(persistence: Persistence) -> go.Figure:
         empty_figure(figure, f"No neuron has the {persistence.min_wins} wins that matching requires.")
     too_few = int(table["too_few_wins"][-1])
     neurons = int(table["neurons"][0])
-    sentence = sanitize(persistence.sentence)
+    sentence = sanitize(persistence.sentence, 300)
     return add_frame(
         figure,
         title=sentence[:1].upper() + sentence[1:],
