@@ -87,7 +87,7 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
         Side(f"layer of {sanitize(similarity.after)}", similarity.layers_after),
         measure=measure,
         hover=hover,
-        title=_finding(similarity, values, measure),
+        title=_finding(similarity, values, column),
         subtitle=f"Each cell is a pair of layers: {meaning}",
         caption=_caption(similarity),
         empty=f"There is no {measure} to draw: no neuron moves, or there are too few words.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from txray.activations.stored import StoredActivations
+from torch import nn
+
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.matching.by_moments import pairs_by_correlation
 from txray.analysis.matching.chance import MIN_DRAWS
@@ -134,9 +135,9 @@ def _ablation_moments(
     """Return the moments of the ablation fingerprints of two layers, names of the models, and number of changes."""
     evaluators: list[Evaluator] = []
     for model in (before_model, after_model):
-        if isinstance(model, StoredActivations):
+        if not isinstance(model, nn.Module | TextModel):
             raise UsageError(
-                "match models: stored activations cannot be ablated; pass a model, or by='activation'"
+                f"match models: a {type(model).__name__} cannot be ablated; pass a model, or by='activation'"
             )
         evaluators.append(evaluator(as_model(model), corpus, max_documents=max_documents))
     before, after = evaluators
