@@ -85,6 +85,9 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
             for name in ("stages", "changes", "flows", "distances")
         },
         "Matching.pairs": txray.match(*stages).pairs,
+        "ModelMatching.pairs": txray.match_models(*models, text, max_words=300).pairs,
+        "Persistence.stages": txray.persistence(stages).stages,
+        "Persistence.neurons": txray.persistence(stages).neurons,
         "LayerSimilarity.table": similarity.table,
         "ConceptRanking.neurons": rankings[0].neurons,
         "ConceptRanking.concepts": rankings[0].concepts,

@@ -9,8 +9,10 @@ from txray.plots.gained import gained_neurons, gained_table
 from txray.plots.gap import pruning_gap
 from txray.plots.layers import layer_affinity, layer_similarity
 from txray.plots.mass import mass_activation
+from txray.plots.match_strength import match_strength
 from txray.plots.matching import matching, matching_curve
 from txray.plots.neuron_figures import least_changed_neurons, most_changed_neurons, neuron_detail
+from txray.plots.persistence import persistence
 from txray.plots.pos_first import pos_first
 from txray.plots.pruning import pruning_effects
 from txray.plots.scatter import hellinger_length
@@ -35,10 +37,12 @@ __all__ = [
     "least_changed_neurons",
     "length_shift",
     "mass_activation",
+    "match_strength",
     "matching",
     "matching_curve",
     "most_changed_neurons",
     "neuron_detail",
+    "persistence",
     "pos_first",
     "pos_frequency",
     "pruning_effects",
