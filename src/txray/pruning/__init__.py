@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from txray.pruning.effects import prune as prune
     from txray.pruning.evaluation import Evaluator as Evaluator
     from txray.pruning.evaluation import evaluator as evaluator
+    from txray.pruning.export import Export as Export
+    from txray.pruning.export import export_model as export_model
     from txray.pruning.mask import Mask as Mask
     from txray.pruning.masking import masked as masked
     from txray.pruning.neuron_sets import NeuronSet as NeuronSet
