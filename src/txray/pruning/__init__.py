@@ -8,6 +8,7 @@ from txray._lazy import attach
 
 if TYPE_CHECKING:
     from txray.pruning.activation_stats import ActivationStats as ActivationStats
+    from txray.pruning.advice import Advice as Advice
     from txray.pruning.compact import compact_model as compact_model
     from txray.pruning.effects import prune as prune
     from txray.pruning.evaluation import Evaluator as Evaluator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from txray.pruning.pooling import pool_runs as pool_runs
     from txray.pruning.rankings import RANKINGS as RANKINGS
     from txray.pruning.rankings import RankingInputs as RankingInputs
+    from txray.pruning.removal_search import advise as advise
     from txray.pruning.result import Pruning as Pruning
 
 # Imported on first use: results can be read without torch.
