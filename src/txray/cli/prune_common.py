@@ -91,7 +91,14 @@ class ScoringOptions:
     ] = None
     n_random_sets: Annotated[
         int, typer.Option("--random-sets", help="Number of random sets of each size; 0 for none.")
-    ] = 20
+    ] = 200
+    smallest_effect: Annotated[
+        float | None,
+        typer.Option(
+            help="Smallest difference of interest, in percentage points of accuracy, F1 and AUROC, else in percent; "
+            "smaller ones are called the same."
+        ),
+    ] = None
     resamples: Annotated[
         int, typer.Option(help="Number of bootstrap samples of the documents, for intervals.")
     ] = 1_000
@@ -284,6 +291,18 @@ class PruneArgs:
             return Mask(neurons.layer, neurons.neurons, ablation, scope)
         return stats.mask(neurons.neurons, ablation, scope=scope, seed=self.options.seed)
 
+    def checked_mask(self, neurons: NeuronSet) -> Mask:
+        """Return the mask of a set, which must have neurons and leave some of its layer."""
+        from txray.pruning.masking import MaskTarget
+
+        n_neurons = MaskTarget.of(self.model, self.layer).n_neurons
+        neurons.require_size(n_neurons)
+        mask = self.mask(neurons)
+        mask.require_within(n_neurons)
+        if not len(mask):
+            raise UsageError(f"--set {neurons.name!r}: has no neurons; nothing to prune")
+        return mask
+
     def prune(self, sets: list[NeuronSet]) -> None:
         """Prune, print the effects, and save them; only for commands that score the model."""
         from txray.pruning import prune
@@ -317,18 +336,36 @@ class PruneArgs:
             typer.echo(line)
         columns = ["set", "neurons", "split", "metric", "unpruned", "above_chance", "value", "change"]
         print_effects(pruning.effects, [*columns, "versus_random", "verdict"])
-        _print_verdicts(pruning)
+        _print_verdicts(pruning, self.scoring.smallest_effect)
         pruning.save(out)
         typer.echo(f"tables in {out}")
 
 
-def _print_verdicts(pruning: Pruning) -> None:
-    """Print the number of effects that differ from random sets, and the texts on which the model is at chance."""
+def _print_verdicts(pruning: Pruning, smallest_effect: float | None) -> None:
+    """Print the verdicts on all effects together, and the texts on which the model is at chance."""
+    import polars as pl
+
+    from txray.cli.tables import print_table
     from txray.pruning.chance import chance_note, levels_of
     from txray.pruning.multiplicity import verdict_counts
+    from txray.pruning.verdicts import verdict_phrase
 
+    table = pruning.verdicts(smallest_effect)
+    if table["change_verdict"].is_not_null().any():
+        # The change says what pruning costs, the comparison with random sets what the selection is worth.
+        shown = table.select(
+            "set", "split", "metric", pl.col("change").round(2), "change_verdict",
+            pl.col("versus_random").round(2), pl.col("versus_random_detectable").round(2).alias("detectable"),
+            "family_p_value", "versus_random_verdict",
+        )  # fmt: skip
+        print_table(shown if pruning.summary["n_random_sets"] else shown[:, :5])
     if pruning.effects["verdict"].is_not_null().any():
         typer.echo(f"effects: {verdict_counts(pruning.effects)}")
+        typer.echo(
+            f"all effects together (5% family-wise error, {pruning.summary['n_random_sets']} random sets): "
+            f"{verdict_phrase(table)}; detectable: smallest difference, in points or percent, found with a probability "
+            "of 80%"
+        )
     for split, text in pruning.summary["texts"].items():
         note = chance_note(levels_of(text))
         if note:

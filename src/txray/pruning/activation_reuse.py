@@ -36,7 +36,9 @@ class ActivationReuse:
         # The output of a layer is masked after it was computed, unless a recurrence computes it with the mask.
         self._includes_last = target.side == "output" and target.recurrent is None and not final_state
         inside = set(self._last.modules()) - ({self._last} if self._includes_last else set())
-        self._modules = [module for module in root.modules() if module not in inside and is_observable(module)]
+        self._modules = [
+            module for module in root.modules() if module not in inside and is_observable(module)
+        ]
         self._outputs: list[Output] | None = None
         self._open: list[list[Output]] = [[]]
         self._queues: dict[nn.Module, deque[Any]] = {}

@@ -78,7 +78,9 @@ class Advice(SavedResult):
                 "layer, or advise on all together"
             )
         if layer is not None and layer not in self.layers["layer"]:
-            raise UsageError(f"advice: has no layer {layer!r}; its layers are {', '.join(self.layers['layer'])}")
+            raise UsageError(
+                f"advice: has no layer {layer!r}; its layers are {', '.join(self.layers['layer'])}"
+            )
         rows = self.layers if layer is None else self.layers.filter(pl.col("layer") == layer)
         return [
             Mask(row["layer"], tuple(map(int, row["removed_neurons"].split())))
@@ -101,7 +103,9 @@ class Advice(SavedResult):
                     f"; {summary['verification_documents']:,} documents cannot show a loss below {least:.2g} "
                     f"{summary['unit']}, whatever is removed: use more documents"
                 )
-            return f"Cannot tell of any neuron that removing it loses at most {promise} ({confidence}{reason})"
+            return (
+                f"Cannot tell of any neuron that removing it loses at most {promise} ({confidence}{reason})"
+            )
         if summary["each_layer"] and len(self.layers) > 1:
             largest = self.layers.sort("share", descending=True, nulls_last=True).row(0, named=True)
             return (

@@ -42,7 +42,7 @@ def prune(
     ablation: Ablation = "zero",
     scope: Scope = "every-step",
     activation_stats: ActivationStats | None = None,
-    n_random_sets: int = 20,
+    n_random_sets: int = 200,
     resamples: int = 1_000,
     max_documents: int | None = None,
     max_length: int | None = None,
@@ -315,7 +315,7 @@ def _check(
             raise UsageError(f"prune: {name}={value}; pass an integer from {minimum} to {maximum:,}")
     if n_random_sets == 1:
         raise UsageError(
-            f"prune: n_random_sets={n_random_sets}; one random set does not show how others scatter: pass about 20, "
+            f"prune: n_random_sets={n_random_sets}; one random set does not show how others scatter: pass about 200, "
             "or 0 for none"
         )
 

@@ -117,7 +117,8 @@ class Evaluator(ABC):
         Raises:
             CaptureError: the model fails, or returns scores that are not finite.
         """
-        batch_keys, order, reuses = BatchKeys(), [], len(masks) > 1
+        batch_keys, reuses = BatchKeys(), len(masks) > 1
+        order: list[NDArray[np.int64]] = []
         results: list[list[NDArray[np.float64]]] = [[] for _ in masks]
         with evaluating(self.module):
             for indices in self.batches():

@@ -19,6 +19,7 @@ from txray.files import atomic_folder, require_replaceable
 from txray.models import RecurrentLanguageModel, RecurrentModel, TextModel, load_model, save_model
 from txray.models.fingerprint import model_fingerprint
 from txray.models.folders import HUB, contents_of, is_model_folder
+from txray.models.huggingface import without_progress_bars
 from txray.models.load import is_on_hub
 from txray.pruning.compact import compact_model
 from txray.pruning.mask import Mask
@@ -104,12 +105,13 @@ def export_model(model: Path | str, masks: Sequence[Mask], out: Path | str) -> E
         raise UsageError(
             f"{model}: an adapter of PEFT cannot be made smaller; merge it into its base model and save that first"
         )
-    loaded: Any = load_model(str(model), head="saved")
-    module = loaded.module
+    loaded = cast("TextModel", load_model(str(model), head="saved"))
+    module: Any = loaded.module
     smaller = smaller_transformer(loaded, masks)
     difference = _largest_difference(loaded, module, smaller.module, masks)
     with atomic_folder(out, markers=()) as path:
-        smaller.module.save_pretrained(path)
+        with without_progress_bars():
+            cast("Any", smaller.module).save_pretrained(path)
         for name in _TOKENIZER_FILES:
             file = contents.weights.file(name)
             if file is not None:
@@ -132,7 +134,9 @@ def _export_recurrent(model: Path | str, masks: Sequence[Mask], out: Path) -> Ex
     difference = _largest_difference(loaded, loaded, smaller, masks)
     pruned = {"set": "", "neurons": list(masks[0].neurons), "ablation": masks[0].ablation}
     save_model(smaller, out, pruned=pruned)
-    return _report(out, masks, loaded, smaller, _size_of_weights(Path(model)), _size_of_weights(out), difference, ())
+    return _report(
+        out, masks, loaded, smaller, _size_of_weights(Path(model)), _size_of_weights(out), difference, ()
+    )
 
 
 def _report(
@@ -173,9 +177,14 @@ def _largest_difference(
 ) -> float:
     """Return the largest difference of the outputs on a test input, and refuse a smaller model that differs."""
     is_recurrent = isinstance(module, RecurrentModel)
-    n_ids = len(module.vocabulary) if is_recurrent else cast("Any", module.config).vocab_size
+    described = cast("Any", module)
+    n_ids = len(described.vocabulary) if is_recurrent else described.config.vocab_size
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, n_ids, (1, 12)))
-    inputs = (ids, torch.tensor([12])) if is_recurrent and not isinstance(module, RecurrentLanguageModel) else (ids,)
+    inputs = (
+        (ids, torch.tensor([12]))
+        if is_recurrent and not isinstance(module, RecurrentLanguageModel)
+        else (ids,)
+    )
     with evaluating(module), evaluating(smaller):
         with masked(model, *masks):
             expected = _first_output(module(*inputs))

@@ -33,7 +33,12 @@ class Loss:
 
 
 def loss_of(
-    metric: str, unpruned: Predictions, pruned: Predictions, bootstrap: Bootstrap, n_groups: int, confidence: float
+    metric: str,
+    unpruned: Predictions,
+    pruned: Predictions,
+    bootstrap: Bootstrap,
+    n_groups: int,
+    confidence: float,
 ) -> Loss:
     """Return the loss of a metric with its upper bound.
 
@@ -52,12 +57,18 @@ def loss_of(
     first, second = before.observed[metric], after.observed[metric]
     loss = float(_lost(metric, np.array(first), np.array(second)))
     bound = float("-inf")
-    if metric == "accuracy" and isinstance(unpruned, ClassPredictions) and isinstance(pruned, ClassPredictions):
+    if (
+        metric == "accuracy"
+        and isinstance(unpruned, ClassPredictions)
+        and isinstance(pruned, ClassPredictions)
+    ):
         was_right, is_right = (one.log_probability.argmax(axis=1) == one.target for one in (unpruned, pruned))
         n_lost, n_gained = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
         bound = 100 * accuracy_loss_bound(n_lost, n_gained, len(was_right), confidence)
     if metric != "accuracy" or n_groups < unpruned.n_documents:
-        bound = max(bound, _bootstrap_bound(metric, before.resampled, after.resampled, loss, n_groups, confidence))
+        bound = max(
+            bound, _bootstrap_bound(metric, before.resampled, after.resampled, loss, n_groups, confidence)
+        )
     return Loss(first, second, loss, bound)
 
 

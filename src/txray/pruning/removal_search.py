@@ -97,12 +97,16 @@ def advise(
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise UsageError(f"advise: seed={seed}; pass an integer from 0 to 2^63 - 1")
     model = as_model(model)
-    targets = [MaskTarget.of(model, layer) for layer in (layers if layers is not None else default_layers(model))]
+    targets = [
+        MaskTarget.of(model, layer) for layer in (layers if layers is not None else default_layers(model))
+    ]
     if not targets or len({target.layer for target in targets}) < len(targets):
         raise UsageError("advise: no layers, or one named twice; pass distinct names of layers")
     small = next((target for target in targets if target.n_neurons < 2), None)
     if small is not None:
-        raise UsageError(f"advise: layer {small.layer!r} has 1 neuron, which cannot be removed; leave the layer out")
+        raise UsageError(
+            f"advise: layer {small.layer!r} has 1 neuron, which cannot be removed; leave the layer out"
+        )
     choose, verify = (
         evaluator(model, part, max_documents=limit, max_length=max_length)
         for part, limit in _parts(text, max_documents, seed)
@@ -118,7 +122,9 @@ def advise(
             orders = [pruning_order(importance[targets.index(target)]) for target in search]
             costs = None if widths == "equal" else [importance[targets.index(target)] for target in search]
             plan = _Removal(search, orders, costs)
-            removed, loss = tests.search(plan, search[0].layer if each_layer and len(targets) > 1 else "", steps)
+            removed, loss = tests.search(
+                plan, search[0].layer if each_layer and len(targets) > 1 else "", steps
+            )
             for target, neurons in zip(search, removed, strict=True):
                 layer_rows.append(_layer_row(target, neurons, loss))
             advance(1)
@@ -171,7 +177,9 @@ def _parts(
     """Return the documents for choosing and for verification, and the maximum number of each."""
     if isinstance(text, Mapping):
         if set(text) != {"choose", "verify"}:
-            raise UsageError(f"advise: texts {', '.join(map(str, text))}; pass one text, or choose and verify")
+            raise UsageError(
+                f"advise: texts {', '.join(map(str, text))}; pass one text, or choose and verify"
+            )
         return [(text[name], max_documents) for name in ("choose", "verify")]
     limit = None if max_documents is None else max(max_documents // 2, 1)
 

@@ -174,7 +174,9 @@ class _Surgery:
         from transformers.activations import ACT2FN
 
         if float(ACT2FN[name](torch.zeros(1))) != 0:
-            raise UsageError(f"export: activation function {name!r} of 0 is not 0; mask the activations after it")
+            raise UsageError(
+                f"export: activation function {name!r} of 0 is not 0; mask the activations after it"
+            )
 
     def cut_neurons(self, state: dict[str, Tensor], config: Any) -> Iterator[str]:
         """Cut the MLPs in place; yield notes."""
@@ -185,7 +187,9 @@ class _Surgery:
         for block, removed in self._removed.items():
             n_neurons = self._size(f"{block}.{family.down}", 1)
             if len(removed.neurons) >= n_neurons:
-                raise UsageError(f"export: all {n_neurons} MLP neurons of {block} would be removed; leave at least one")
+                raise UsageError(
+                    f"export: all {n_neurons} MLP neurons of {block} would be removed; leave at least one"
+                )
             remaining[block] = [i for i in range(n_neurons) if i not in removed.neurons]
         width = max(map(len, remaining.values()))
         for block, neurons in remaining.items():
@@ -208,7 +212,9 @@ class _Surgery:
             return
         down = f"{block}.{self._family.down}"
         if f"{down}.bias" not in state:
-            raise UsageError(f"export: {down} has no biases, which would hold the means of removed neurons; ablate zero")
+            raise UsageError(
+                f"export: {down} has no biases, which would hold the means of removed neurons; ablate zero"
+            )
         weight = state[f"{down}.weight"]
         matrix = weight.T if self._is_transposed(down) else weight
         values = torch.tensor(list(constants.values()), dtype=torch.float64)
@@ -233,7 +239,9 @@ class _Surgery:
                 if not removed.heads.issuperset(range(group * per_group, (group + 1) * per_group))
             ]
             if not groups[block]:
-                raise UsageError(f"export: all {n_heads} attention heads of {block} would be removed; leave at least one")
+                raise UsageError(
+                    f"export: all {n_heads} attention heads of {block} would be removed; leave at least one"
+                )
             partial = [head for head in removed.heads if head // per_group in groups[block]]
             zeroed += len(partial)
             columns = [head * size + i for head in partial for i in range(size)]

@@ -98,9 +98,10 @@ def test_transformers_loads_the_smaller_model_and_it_equals_the_masked_one(kind:
     assert report.notes == ()
     assert report.bytes_before - report.bytes_after == pytest.approx(4 * 6 * per_neuron, abs=64)
     loaded = transformers.AutoTokenizer.from_pretrained(tmp_path / "small")
-    assert loaded("the film is good")["input_ids"] == transformers.AutoTokenizer.from_pretrained(folder)(
-        "the film is good"
-    )["input_ids"]
+    assert (
+        loaded("the film is good")["input_ids"]
+        == transformers.AutoTokenizer.from_pretrained(folder)("the film is good")["input_ids"]
+    )
     content = json.loads((tmp_path / "small" / "pruned.json").read_text())
     assert [entry["neurons"] for entry in content["removed"]] == [[0, 3, 7], [1, 2, 20]]
 
@@ -133,7 +134,9 @@ def test_means_of_removed_neurons_move_into_biases(tmp_path: Path) -> None:
     import numpy as np
 
     folder = saved("gpt2", tmp_path / "model")
-    masks = [Mask(MLP["gpt2"].format(i), (6, 1, 9), "mean", values=np.array([0.5, -0.2, 1.5])) for i in (0, 1)]
+    masks = [
+        Mask(MLP["gpt2"].format(i), (6, 1, 9), "mean", values=np.array([0.5, -0.2, 1.5])) for i in (0, 1)
+    ]
     export_model(folder, masks, tmp_path / "small")
     assert difference(plain(tmp_path / "small", "gpt2"), folder, masks) < 1e-6
     other = saved("llama", tmp_path / "other")
@@ -183,7 +186,11 @@ def test_recurrent_models_go_through_the_same_function(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "masks", "problem"),
     [
-        ("t5", [Mask("encoder.block.0.layer.1.DenseReluDense.wo:input", (1,))], "'t5' cannot be made smaller"),
+        (
+            "t5",
+            [Mask("encoder.block.0.layer.1.DenseReluDense.wo:input", (1,))],
+            "'t5' cannot be made smaller",
+        ),
         ("bert", [Mask("encoder.layer.0", (1,))], "cannot be removed from a model of type 'bert'"),
         ("bert", [Mask("encoder.layer.0.attention.output.dense:input:head", (1,))], "only its MLP neurons"),
         ("gpt2", [Mask("h.0.attn.c_proj:input:head", (0,))], "only its MLP neurons"),
