@@ -79,7 +79,9 @@ def plain(folder: Path, task: str) -> Any:
     return module.eval()
 
 
-def measure(folder: Path, text: str, documents: int, lose_at_most: float, out: Path, options: dict[str, Any]) -> None:
+def measure(
+    folder: Path, text: str, documents: int, lose_at_most: float, out: Path, options: dict[str, Any]
+) -> None:
     """Prune one model and print what that does."""
     print(f"\n{folder}", flush=True)
     model = hugging_face(folder, head=True, **options)
@@ -109,7 +111,9 @@ def measure(folder: Path, text: str, documents: int, lose_at_most: float, out: P
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, size, (8, _LENGTH)))
     with torch.inference_mode():
         first, second, ratio = speed_ratio(lambda: before(ids), lambda: after(ids))
-    print(f"one batch of 8 x {_LENGTH}: {1e3 * first:.0f} -> {1e3 * second:.0f} ms, {ratio:.2f} times as fast")
+    print(
+        f"one batch of 8 x {_LENGTH}: {1e3 * first:.0f} -> {1e3 * second:.0f} ms, {ratio:.2f} times as fast"
+    )
     smaller = hugging_face(out / "smaller", head=True, **options)
     texts = [evaluator(one, rest, max_documents=documents, max_length=_LENGTH) for one in (model, smaller)]
     (shown, whole, bootstrap), (shown_after, pruned, _) = map(scores, texts)
@@ -126,7 +130,9 @@ def main() -> None:
     """Measure each folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--text", default="demo", help="format=path, such as imdb=FOLDER; the embedded reviews by default")
+    parser.add_argument(
+        "--text", default="demo", help="format=path, such as imdb=FOLDER; the embedded reviews by default"
+    )
     parser.add_argument("--documents", type=int, default=600)
     parser.add_argument("--lose-at-most", type=float, default=1.0)
     parser.add_argument("--classes", default="neg,pos")

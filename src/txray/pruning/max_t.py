@@ -46,9 +46,7 @@ def family_p_values(pruning: Pruning) -> pl.DataFrame:
         values = np.stack([draws.values(row) for row in members.iter_rows(named=True)])
         adjusted = step_down(members["value"].to_numpy(), values)
         for row, p_value in zip(members.iter_rows(named=True), adjusted, strict=True):
-            results.append(
-                (row["set"], row["split"], row["metric"], float(min(1.0, len(chains) * p_value)))
-            )
+            results.append((row["set"], row["split"], row["metric"], float(min(1.0, len(chains) * p_value))))
     schema = {"set": pl.String, "split": pl.String, "metric": pl.String, "family_p_value": pl.Float64}
     return pl.DataFrame(results, schema=schema, orient="row")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from txray.pruning.bootstrap import INTERVAL
@@ -36,8 +37,8 @@ def random_effects(effects: NDArray[np.float64], covariance: NDArray[np.float64]
     """Return the mean effect over trainings, by Hartung-Knapp with the between-training variance of Paule-Mandel.
 
     The scatter of the runs contains the noise of the documents of each, but not what shared documents add to all of
-    them, which the off-diagonal covariance does. Degrees of freedom are those of the sum of both variances
-    (Welch-Satterthwaite): with three trainings that scatter, hardly more than two.
+    them, which the off-diagonal covariance does. Reaches of both parts are combined as squares: Student's t with
+    runs - 1 degrees of freedom for the scatter, the normal distribution for the shared documents.
 
     Args:
         effects: (runs,) at least 2.
@@ -56,13 +57,19 @@ def random_effects(effects: NDArray[np.float64], covariance: NDArray[np.float64]
     mean = float(weights @ effects)
     scatter = float(weights @ (effects - mean) ** 2) / (n - 1)
     shared = max(float(weights @ (covariance - np.diag(within)) @ weights), 0.0)
-    variance = scatter + shared
-    freedom = (n - 1) * (variance / scatter) ** 2 if scatter > 0 else np.inf
-    error = float(np.sqrt(variance))
-    reach = float(student.ppf((1 + INTERVAL) / 2, freedom)) * error
-    p_value = float(2 * student.sf(abs(mean) / error, freedom)) if error > 0 else float(mean == 0)
-    detectable = reach + float(student.ppf(0.8, freedom)) * error
-    return RandomEffects(mean, mean - reach, mean + reach, float(np.sqrt(between)), p_value, detectable)
+
+    def reach(probability: float) -> float:
+        """Return how far the mean is from the truth with some one-sided probability."""
+        of_runs, of_documents = float(student.ppf(probability, n - 1)), float(norm.ppf(probability))
+        return float(np.sqrt(of_runs**2 * scatter + of_documents**2 * shared))
+
+    half_width = reach((1 + INTERVAL) / 2)
+    p_value = float(mean == 0)
+    if scatter + shared > 0:
+        p_value = float(brentq(lambda p: reach(1 - p / 2) - abs(mean), 1e-12, 1)) if mean else 1.0
+    return RandomEffects(
+        mean, mean - half_width, mean + half_width, float(np.sqrt(between)), p_value, half_width + reach(0.8)
+    )
 
 
 def _paule_mandel(effects: NDArray[np.float64], within: NDArray[np.float64]) -> float:
@@ -74,7 +81,7 @@ def _paule_mandel(effects: NDArray[np.float64], within: NDArray[np.float64]) -> 
         return float(weights @ (effects - mean) ** 2 - (len(effects) - 1))
 
     spread = float(np.var(effects, ddof=1))
-    if spread == 0:
+    if spread <= 1e-24 * max(float(np.max(effects**2)), 1e-300):  # equal up to rounding
         return 0.0
     if not (within > 0).all():
         return max(spread - float(within.mean()), 0.0)

@@ -184,13 +184,16 @@ def _over_trainings(
     """Return the cells about further trainings; `samples`: (runs, 2, resamples) changes and differences to random."""
     digests = [prunings[row["run"]].summary["texts"][row["split"]].get("digest") for row in group]
     # Resamples of other documents are unrelated, so their covariance is noise.
-    shared = np.array([[one == other for other in digests] for one in digests]) | np.eye(len(group), dtype=bool)
+    shared = np.array([[one == other for other in digests] for one in digests]) | np.eye(
+        len(group), dtype=bool
+    )
     finite = samples[:, :, np.isfinite(samples).all(axis=(0, 1))]
     if finite.shape[2] < 2:
         return (None,) * 8
     change, versus = (
         random_effects(
-            np.array([row[name] for row in group]), np.where(shared, np.cov(finite[:, i]), 0.0) + np.diag(extra)
+            np.array([row[name] for row in group]),
+            np.where(shared, np.cov(finite[:, i]), 0.0) + np.diag(extra),
         )
         for i, (name, extra) in enumerate(
             (("change", np.zeros(len(group))), ("versus_random", np.array(random_variances)))

@@ -127,7 +127,11 @@ def _judged_versus(
     detectable = (quantile + float(student.ppf(POWER, n_random - 1))) * spread
     if smallest_effect is not None and abs(difference) + reach * spread < smallest_effect:
         return detectable, same_within(smallest_effect, unit)
-    if row["verdict"] == SAME or row["family_p_value"] is None or row["family_p_value"] > 1 - INTERVAL + 1e-12:
+    if (
+        row["verdict"] == SAME
+        or row["family_p_value"] is None
+        or row["family_p_value"] > 1 - INTERVAL + 1e-12
+    ):
         return detectable, CANNOT_TELL
     return detectable, f"{row['verdict']} than random sets"
 

@@ -22,7 +22,7 @@ from txray.pruning.masking import MaskTarget
 def texts(n: int = 12) -> Corpus:
     """Documents of the words of the tiny tokenizer."""
     random = np.random.default_rng(1)
-    words = "the film is good and plot bad he saw it twice we not".split()
+    words = ["the", "film", "is", "good", "and", "plot", "bad", "he", "saw", "it", "twice", "we", "not"]
     return Corpus.from_documents(
         "texts",
         [
@@ -56,8 +56,8 @@ def both(model: Any, text: Evaluator, masks: list[Mask]) -> tuple[list[Any], lis
     apart = [runner.run("", mask, lambda amount: None) for mask in masks]
     target = MaskTarget.of(model, masks[0].layer)
     together = list(runner.run_each(target, [("", mask) for mask in masks], lambda amount: None))
-    return [list(one.arrays().values())[0] for one in apart], [
-        list(one.arrays().values())[0] for one in together
+    return [next(iter(one.arrays().values())) for one in apart], [
+        next(iter(one.arrays().values())) for one in together
     ]
 
 

@@ -23,8 +23,15 @@ from tests.builders.classifiers import (
 )
 from txray import Mask, TextModel, masked, prune
 from txray.errors import ShapeError, StageError, UnknownNameError, UsageError
-from txray.pruning import ActivationStats, Evaluator, NeuronSet, Pruning, evaluator, pool_runs
-from txray.pruning import ablation_runner
+from txray.pruning import (
+    ActivationStats,
+    Evaluator,
+    NeuronSet,
+    Pruning,
+    ablation_runner,
+    evaluator,
+    pool_runs,
+)
 from txray.pruning.ablation_values import BatchKeys
 from txray.pruning.evaluation import ClassifierEvaluator
 from txray.pruning.neuron_sets import random_orders
