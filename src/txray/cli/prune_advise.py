@@ -49,8 +49,8 @@ def advise(
     widths: Annotated[
         Literal["equal", "free"],
         typer.Option(
-            help="equal: the same share of each layer, so that an exported transformer becomes smaller; free: the least "
-            "important neurons of all layers."
+            help="equal: the same share of each layer, so that an exported transformer becomes smaller; free: the "
+            "least important neurons of all layers."
         ),
     ] = "equal",
     each_layer: Annotated[

@@ -134,7 +134,10 @@ class PruneArgs:
         self.options, self.scoring = model_options, scoring
         self._splits = splits
         if scoring is not None:
+            from txray.pruning.verdicts import require_smallest_effect
+
             _require_new(scoring.out)
+            require_smallest_effect(scoring.smallest_effect)
         before, stage, classes = model_options.before, model_options.stage, model_options.classes
         if bool(text_format) != bool(text):
             raise UsageError("a text needs both --format and --text; add the missing one")

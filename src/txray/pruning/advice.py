@@ -109,8 +109,8 @@ class Advice(SavedResult):
         if summary["each_layer"] and len(self.layers) > 1:
             largest = self.layers.sort("share", descending=True, nulls_last=True).row(0, named=True)
             return (
-                f"Each layer alone: at most {promise} lost ({confidence} in all layers at once, {documents}); most from "
-                f"{largest['layer']}: {largest['removed']:,} of {largest['neurons']:,}"
+                f"Each layer alone: at most {promise} lost ({confidence} in all layers at once, {documents}); most "
+                f"from {largest['layer']}: {largest['removed']:,} of {largest['neurons']:,}"
             )
         row = self.layers.filter(pl.col("removed") > 0).row(0, named=True)
         return (

@@ -15,7 +15,7 @@ from torch import nn
 
 from txray.capture.forward.hooks import evaluating
 from txray.errors import UsageError
-from txray.files import atomic_folder, require_replaceable
+from txray.files import atomic_folder
 from txray.models import RecurrentLanguageModel, RecurrentModel, TextModel, load_model, save_model
 from txray.models.fingerprint import model_fingerprint
 from txray.models.folders import HUB, contents_of, is_model_folder
@@ -87,15 +87,16 @@ def export_model(model: Path | str, masks: Sequence[Mask], out: Path | str) -> E
         out: new folder.
 
     Raises:
-        UsageError: nothing to remove, an adapter, a model, layer or mask of another kind, or a neuron that does not
-            exist.
-        OutputError: the folder exists and is not empty, or cannot be written.
+        UsageError: nothing to remove, an adapter, a model, layer or mask of another kind, a neuron that does not
+            exist, or a folder that is not empty.
+        OutputError: the folder cannot be written.
 
     Example:
         >>> export_model("sentiment", advice.masks(), "sentiment-small")  # doctest: +SKIP
     """
     out, masks = Path(out), [mask for mask in masks if len(mask)]
-    require_replaceable(out, ())
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: already exists; pass a new folder, so that no model is lost")
     if not masks:
         raise UsageError("export: the masks have no neurons; nothing to remove")
     if not (is_on_hub(str(model)) or is_model_folder(Path(model))):

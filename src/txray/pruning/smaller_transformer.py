@@ -249,6 +249,8 @@ class _Surgery:
             weight[:, columns] = 0
             state[f"{block}.{output}.weight"] = weight
         width = max(map(len, groups.values()))
+        while config.hidden_size % (width * per_group):  # transformers refuses other numbers of heads
+            width += 1
         zeroed += sum((width - len(remaining)) * per_group for remaining in groups.values())
         for block, remaining in groups.items():
             keys = [group * size + i for group in remaining for i in range(size)]
@@ -261,8 +263,8 @@ class _Surgery:
         config.head_dim = size
         if zeroed:
             yield (
-                f"all blocks have {width * per_group} attention heads, and queries share keys in groups of {per_group}: "
-                f"{zeroed} of the pruned heads remain as zeros"
+                f"all blocks have {width * per_group} attention heads, a divisor of the hidden size, and queries share "
+                f"keys in groups of {per_group}: {zeroed} of the pruned heads remain as zeros"
             )
 
     def _head_size(self, config: Any) -> int:

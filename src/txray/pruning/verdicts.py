@@ -1,4 +1,4 @@
-"""Verdicts on pruned sets: better, worse, the same within a smallest effect of interest, or undecided, and the power."""
+"""Verdicts on pruned sets: better, worse, the same within a smallest effect of interest, or unknown, with power."""
 
 from __future__ import annotations
 
@@ -64,8 +64,7 @@ def verdicts(pruning: Pruning, smallest_effect: float | None = None) -> pl.DataF
     Raises:
         UsageError: a smallest effect that is not positive.
     """
-    if smallest_effect is not None and not 0 < smallest_effect < float("inf"):
-        raise UsageError(f"verdicts: smallest_effect={smallest_effect}; pass a positive number, such as 0.5")
+    require_smallest_effect(smallest_effect)
     has_random = bool(pruning.effects["random_mean"].is_not_null().any())
     rows = pruning.effects.filter(pl.col("value").is_not_null())
     if has_random:
@@ -89,6 +88,12 @@ def verdicts(pruning: Pruning, smallest_effect: float | None = None) -> pl.DataF
                         _times(row["change"], factor), *change, _times(row["versus_random"], factor), versus[0],
                         row["random_p_value"], row["family_p_value"], versus[1]))  # fmt: skip
     return pl.DataFrame(results, schema=VERDICT_SCHEMA, orient="row")
+
+
+def require_smallest_effect(smallest_effect: float | None) -> None:
+    """Raise a `UsageError` unless the smallest effect of interest is None or a positive number."""
+    if smallest_effect is not None and not 0 < smallest_effect < float("inf"):
+        raise UsageError(f"verdicts: smallest_effect={smallest_effect}; pass a positive number, such as 0.5")
 
 
 def _scale(row: dict[str, Any]) -> tuple[str, float]:

@@ -12,7 +12,7 @@ import transformers
 
 from tests.builders.hub_folders import folder_of, tokenizer_of
 from txray import Mask, masked
-from txray.errors import OutputError, TxrayError, UsageError
+from txray.errors import TxrayError, UsageError
 from txray.models import hugging_face, language_model, load_model, save_model
 from txray.pruning import export_model
 
@@ -147,8 +147,9 @@ def test_means_of_removed_neurons_move_into_biases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "heads", "n_heads", "zeros"),
     [
-        ("llama", ((0,), (2,)), 3, 0),
-        ("llama", ((0, 1), (2,)), 3, 1),
+        ("llama", ((0, 3), (1, 2)), 2, 0),
+        ("llama", ((0, 1, 2), (2, 3)), 2, 1),
+        ("llama", ((0,), (2,)), 4, 2),  # three heads do not divide the hidden size
         ("llama-grouped", ((0, 1), (2, 3)), 2, 0),
         ("llama-grouped", ((0, 1), (2,)), 4, 3),
         ("qwen2", ((2, 3), (0, 1)), 2, 0),
@@ -220,6 +221,6 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
 def test_an_existing_folder_is_never_replaced(tmp_path: Path) -> None:
     folder = folder_of("gpt2", tmp_path / "model")
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    with pytest.raises(OutputError, match="already exists"):
+    with pytest.raises(UsageError, match="already exists"):
         export_model(folder, [Mask("h.0.mlp.act", (1,))], folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

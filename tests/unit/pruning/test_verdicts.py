@@ -210,7 +210,9 @@ def test_intervals_of_three_trainings_contain_the_mean_of_all_trainings(shared: 
 
 def test_equal_trainings_have_no_spread_and_three_show_only_large_effects() -> None:
     same = random_effects(np.full(3, 0.4), np.zeros((3, 3)))
-    assert (same.low, same.high, same.deviation, same.p_value) == pytest.approx((0.4, 0.4, 0.0, 0.0), abs=1e-9)
+    assert (same.low, same.high, same.deviation, same.p_value) == pytest.approx(
+        (0.4, 0.4, 0.0, 0.0), abs=1e-9
+    )
     three = random_effects(np.array([0.0, 1.0, 2.0]), np.full((3, 3), 0.0))
     assert three.detectable == pytest.approx((student.ppf(0.975, 2) + student.ppf(0.8, 2)) / math.sqrt(3))
     assert three.low < 0 < three.mean
