@@ -27,7 +27,6 @@ from txray.pruning.ablation_values import BatchKeys
 from txray.pruning.bootstrap import Bootstrap, percentile_interval
 
 _REPETITIONS = 7
-_LENGTH = 128
 
 
 def read(text: str, split: str) -> Corpus:
@@ -80,7 +79,13 @@ def plain(folder: Path, task: str) -> Any:
 
 
 def measure(
-    folder: Path, text: str, documents: int, lose_at_most: float, out: Path, options: dict[str, Any]
+    folder: Path,
+    text: str,
+    documents: int,
+    length: int,
+    lose_at_most: float,
+    out: Path,
+    options: dict[str, Any],
 ) -> None:
     """Prune one model and print what that does."""
     print(f"\n{folder}", flush=True)
@@ -96,7 +101,7 @@ def measure(
         {"choose": source["choose"], "verify": verify},
         lose_at_most=lose_at_most,
         max_documents=documents,
-        max_length=_LENGTH,
+        max_length=length,
     )
     print(f"advice in {time.perf_counter() - start:.0f} s: {advice.sentence}")
     for row in advice.steps.iter_rows(named=True):
@@ -108,14 +113,12 @@ def measure(
     print(report)
     before, after = plain(folder, model.task), plain(out / "smaller", model.task)
     size = next(before.parameters()).shape[0]
-    ids = torch.from_numpy(np.random.default_rng(0).integers(0, size, (8, _LENGTH)))
+    ids = torch.from_numpy(np.random.default_rng(0).integers(0, size, (8, length)))
     with torch.inference_mode():
         first, second, ratio = speed_ratio(lambda: before(ids), lambda: after(ids))
-    print(
-        f"one batch of 8 x {_LENGTH}: {1e3 * first:.0f} -> {1e3 * second:.0f} ms, {ratio:.2f} times as fast"
-    )
+    print(f"one batch of 8 x {length}: {1e3 * first:.0f} -> {1e3 * second:.0f} ms, {ratio:.2f} times as fast")
     smaller = hugging_face(out / "smaller", head=True, **options)
-    texts = [evaluator(one, rest, max_documents=documents, max_length=_LENGTH) for one in (model, smaller)]
+    texts = [evaluator(one, rest, max_documents=documents, max_length=length) for one in (model, smaller)]
     (shown, whole, bootstrap), (shown_after, pruned, _) = map(scores, texts)
     print(f"on {texts[0].inputs.n_documents} further documents:")
     before_metrics, after_metrics = bootstrap.metrics(whole), bootstrap.metrics(pruned)
@@ -134,6 +137,7 @@ def main() -> None:
         "--text", default="demo", help="format=path, such as imdb=FOLDER; the embedded reviews by default"
     )
     parser.add_argument("--documents", type=int, default=600)
+    parser.add_argument("--length", type=int, default=128, help="words per document")
     parser.add_argument("--lose-at-most", type=float, default=1.0)
     parser.add_argument("--classes", default="neg,pos")
     parser.add_argument("--out", type=Path, required=True, help="new folder for advice and smaller models")
@@ -143,7 +147,9 @@ def main() -> None:
         architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
         classifies = architecture.endswith("SequenceClassification")
         options = {"classes": args.classes.split(",")} if classifies else {}
-        measure(folder, args.text, args.documents, args.lose_at_most, args.out / folder.name, options)
+        measure(
+            folder, args.text, args.documents, args.length, args.lose_at_most, args.out / folder.name, options
+        )
 
 
 if __name__ == "__main__":

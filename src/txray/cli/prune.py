@@ -10,7 +10,8 @@ import typer
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
 from txray.cli.prune_advise import advise
-from txray.cli.prune_common import ModelOptions, PruneArgs, ScoringOptions, print_effects
+from txray.cli.prune_common import ModelOptions, PruneArgs, ScoringOptions
+from txray.cli.prune_print import print_effects
 from txray.errors import UsageError
 from txray.pruning.choices import SHARES, Ranking
 
