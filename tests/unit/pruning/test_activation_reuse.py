@@ -16,6 +16,8 @@ from txray import Corpus, Document, Mask, TextModel
 from txray.models import from_transformers
 from txray.pruning import Evaluator, evaluator
 from txray.pruning.ablation_runner import AblationRunner
+from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.activation_reuse import ActivationReuse
 from txray.pruning.masking import MaskTarget
 
 
@@ -167,3 +169,13 @@ def test_afterwards_no_forward_pass_is_replaced_even_after_an_error() -> None:
         text.predict_masked(target, [Mask("hidden", (i,)) for i in range(3)], stop)
     assert not any("forward" in module.__dict__ for module in model.module.modules())
     assert not any(module._forward_pre_hooks for module in model.module.modules())
+
+
+@pytest.mark.parametrize(("kind", "works"), [(InPlace, False), (Counting, True)])
+def test_a_change_in_place_is_noticed_in_the_run_that_records(kind: Any, works: bool) -> None:
+    model = TextModel(seeded(kind), letter_pieces, with_mask, task="classification", classes=("neg", "pos"))
+    text, target, mask = evaluator(model, reviews()), MaskTarget.of(model, "hidden"), Mask("hidden", (0,))
+    reuse = ActivationReuse(model.module, target, mask)
+    with torch.no_grad(), reuse.run(), target.ablated(mask, BatchKeys()):
+        text.run(next(text.batches()))
+    assert reuse.works == works
