@@ -10,6 +10,7 @@ import polars as pl
 
 from txray.plots import theme
 from txray.plots.frame import add_frame
+from txray.plots.metrics import metric_name
 from txray.plots.subjects import checked_subjects
 from txray.plots.text import count, escape, format_number, hover_text, sanitize
 
@@ -29,7 +30,7 @@ def removal_bounds(advice: Advice) -> go.Figure:
     layers = advice.steps["layer"].unique(maintain_order=True).to_list()
     for layer, (color, symbol) in zip(layers, itertools.cycle(theme.LINES), strict=False):
         steps = advice.steps.filter(pl.col("layer") == layer)
-        name = escape(sanitize(layer)) or "all layers"
+        name = escape(sanitize(layer)) if layer else "measured loss"
         figure.add_scatter(
             name=name,
             x=(100 * steps["share"]).to_list(),
@@ -67,7 +68,7 @@ def removal_bounds(advice: Advice) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title_text="share of the units removed", ticksuffix="%", rangemode="tozero")
     unit = "percentage points" if summary["unit"] == "points" else "percent"
-    figure.update_yaxes(title_text=f"loss of {summary['metric']}, {unit}")
+    figure.update_yaxes(title_text=f"loss of {metric_name(summary['metric'])}, {unit}")
     return add_frame(
         figure,
         title=advice.sentence,

@@ -192,6 +192,17 @@ def test_what_is_saved_comes_back(advice: Advice, tmp_path: Path) -> None:
         Advice.load(tmp_path)
 
 
+def test_the_figure_has_every_test_beside_the_promise(advice: Advice) -> None:
+    figure = advice.plot()
+    (trace,) = figure.data
+    assert trace.name == "measured loss"
+    assert list(trace.y) == advice.steps["loss"].to_list()
+    bounds = [y + up for y, up in zip(trace.y, trace.error_y["array"], strict=True)]
+    assert bounds == pytest.approx(advice.steps["bound"].to_list())
+    assert "open" not in trace.marker.symbol[0]
+    assert figure.layout.shapes[0].y0 == 2.0
+
+
 def test_same_seed_same_advice_whatever_the_order_of_documents(advice: Advice) -> None:
     synthetic = synthetic_classifier()
     documents = list(synthetic.documents(900, 3))[::-1]
