@@ -114,14 +114,11 @@ class Preferences:
             raise ShapeError(
                 f"{where}: corpus_counts of shape {self.corpus_counts.shape}, features {len(self.features)}"
             )
-        bounds = (("fold", self.fold, self.folds), ("neuron", self.neuron, self.n_neurons))
-        bounds = (*bounds, ("feature_id", self.feature_id, len(self.features)))
-        if self.runner_ups is not None:
-            others = {
-                name: getattr(self.runner_ups, name) for name in ("winner", *(name for name, *_ in bounds))
-            }
-            sizes = {name: size for name, _, size in bounds} | {"winner": self.n_neurons}
-            bounds = (*bounds, *((f"runner-ups: {name}", others[name], sizes[name]) for name in others))
+        sizes = {"fold": self.folds, "neuron": self.n_neurons, "feature_id": len(self.features)}
+        bounds = [(name, getattr(self, name), size) for name, size in sizes.items()]
+        if (others := self.runner_ups) is not None:
+            sizes["winner"] = self.n_neurons
+            bounds += [(f"runner-ups: {name}", getattr(others, name), size) for name, size in sizes.items()]
         for name, column, size in bounds:
             if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
                 raise ShapeError(
