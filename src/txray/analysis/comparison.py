@@ -139,7 +139,10 @@ class Comparison(SavedResult):
         - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
           difference; `absence_p_value`: the probability that a neuron with wins in one stage only still responds in the
           other, at a tenth of its rate, and was merely not observed; `confident_state`: the state, or `undecided` for
-          an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare.
+          an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare, and
+          `displaced` for significant changes that the growth or decline of another neuron explains.
+        - `displaced_by`, `displaced_share`: that neuron, and by how much the share of words that it takes has grown;
+          `displaced_p_value`, `displaced_q_value`, `displaced_z_score`: of the change without it (see the concepts).
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
         - `text_matched`: whether the texts were matched for all columns of this list except win rates and lengths.
 
@@ -181,6 +184,7 @@ class Comparison(SavedResult):
                 f"significant ({label}): {number['changed']} of {number['tested']} shared changed, "
                 f"{number['confident_avoided']} of {number['avoided']} avoided, "
                 f"{number['confident_gained']} of {number['gained']} gained"
+                + (f", {number['displaced']} displaced" if number.get("displaced") else "")
             )
         counts = ", ".join(f"{number[state]} {state}" for state in STATES)
         stages = f"{self.before.stage!r} -> {self.after.stage!r}"

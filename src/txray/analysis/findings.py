@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from txray.analysis.rules import is_significant, is_tested, tested_state
-from txray.analysis.states import NOT_SIGNIFICANT, ONE_SIDED, STATE_NAMES, test_label, untested_label
+from txray.analysis.rules import is_displaced, is_significant, is_tested, tested_state
+from txray.analysis.states import (
+    DISPLACED,
+    NOT_SIGNIFICANT,
+    ONE_SIDED,
+    STATE_NAMES,
+    test_label,
+    untested_label,
+)
 from txray.text import plural
 
 
@@ -26,6 +33,7 @@ class Findings:
         layers: number of layers.
         tested_layers: number of layers whose tests are done.
         pending: whether the other layers are going to be tested.
+        displaced_by: neuron -> number of displaced neurons that it explains, most first; empty for several layers.
         text_matched: whether the tests are at equal text.
     """
 
@@ -39,6 +47,7 @@ class Findings:
     tested_layers: int
     pending: bool
     text_matched: bool = False
+    displaced_by: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False) -> Findings:
@@ -68,6 +77,7 @@ class Findings:
             rows["layer"].n_unique() if several else 1,
             pending and len(rows) < len(neurons),
             "text_matched" in rows.columns and bool(rows["text_matched"].any()),
+            {} if several else _displacers(rows),
         )
 
     @property
@@ -106,7 +116,19 @@ class Findings:
         return (
             f"{self.changed:,} of {plural(self.tested, 'tested neuron')} in both stages changed significantly "
             f"({test_label(self.fdr, text_matched=self.text_matched)})"
-        )
+        ) + (f"; {self.displacement}" if self.displacement else "")
+
+    @property
+    def displacement(self) -> str:
+        """Return how many neurons are displaced, and by which, in words: `18 displaced, 12 of them by neuron 7`."""
+        number = self.states.get(DISPLACED, 0)
+        text = f"{number:,} {DISPLACED}"
+        if not number or not self.displaced_by:
+            return text if number else ""
+        neuron, explained = next(iter(self.displaced_by.items()))
+        if explained == number:
+            return f"{text} by neuron {neuron}"
+        return f"{text}, {explained:,} of them by neuron {neuron}"
 
     @property
     def one_sided(self) -> str:
@@ -174,6 +196,10 @@ class Findings:
         if not self.finished:
             headline = f"{self.progress}: {headline[0].lower()}{headline[1:]}"
         sentences = [f"{headline}; {one_sided}."]
+        if self.displacement:
+            sentences.append(
+                f"Besides, {self.displacement}: the words that another neuron took or gave explain what changed."
+            )
         if not self.finished:
             missing = self.layers - self.tested_layers
             verb = "is" if self.untested == 1 else "are"
@@ -182,6 +208,14 @@ class Findings:
         if self.layers > 1:
             sentences.append("The FDR is controlled within each layer.")
         return sentences
+
+
+def _displacers(rows: pl.DataFrame) -> dict[int, int]:
+    """Return neuron -> number of displaced neurons that it explains, most first."""
+    if "displaced_by" not in rows.columns:
+        return {}
+    counts = rows.filter(is_displaced())["displaced_by"].drop_nulls().value_counts()
+    return dict(counts.sort(["count", "displaced_by"], descending=[True, False]).iter_rows())
 
 
 def _counts(states: pl.Series) -> dict[str, int]:

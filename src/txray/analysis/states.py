@@ -16,6 +16,8 @@ SHOWN_STATES = (*CONFIDENT_STATES, UNTESTED)
 """The states that readers see if there are tests."""
 ONE_SIDED = ("avoided", "gained")
 """States of neurons that are in use in one of the stages only."""
+OBSERVED_STATES: Mapping[str, tuple[str, ...]] = {"undecided": ONE_SIDED, DISPLACED: ("shared", *ONE_SIDED)}
+"""State that tests add -> the observed states that it stands for."""
 
 STATE_NAMES: Mapping[str, str] = {
     "shared": "in both stages",

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.rules import is_significant
+from txray.analysis.rules import is_displaced, is_significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, significant_label
+from txray.analysis.states import DISPLACED, NOT_SIGNIFICANT, significant_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import distinctive
@@ -36,6 +36,7 @@ _MAX_BARS = 60
 _LABEL_FEATURES = 3
 _LABEL_SIZE = 11
 _RADIUS = 4.5
+_INSIGNIFICANT, _EXPLAINED, _SIGNIFICANT = range(3)
 _HALO = ", ".join(f"{x}px {y}px 1px {theme.PAPER}" for x in (-1, 0, 1) for y in (-1, 0, 1))
 """Paper around the letters, so that no line behind strikes them through."""
 
@@ -105,27 +106,29 @@ def traces(
     """
     drawn = sample(neurons, canvas.max_marks)
     texts = np.asarray(hover(drawn), dtype=object)
-    significant, webgl = _significant(drawn, fdr), needs_webgl(drawn)
-    n_significant = int(_significant(neurons, fdr).sum())
+    groups, webgl = _groups(drawn, fdr), needs_webgl(drawn)
+    numbers = np.bincount(_groups(neurons, fdr), minlength=3).tolist()
     spans = [_DISTANCE_SPAN, _span(drawn[Y].to_numpy())]
     figure = go.Figure()
-    for is_above, name, number, color, size in (
-        (False, NOT_SIGNIFICANT, len(neurons) - n_significant, theme.UNDECIDED, 5),
-        (True, significant_label(fdr), n_significant, theme.CHANGED, 2 * _RADIUS),
+    for group, name, color, size in (
+        (_INSIGNIFICANT, NOT_SIGNIFICANT, theme.UNDECIDED, 5),
+        (_EXPLAINED, DISPLACED, theme.DISPLACED, 2 * _RADIUS),
+        (_SIGNIFICANT, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
     ):
-        rows = np.flatnonzero(significant == is_above)
+        rows = np.flatnonzero(groups == group)
         if len(rows):
             add_marks(
                 figure,
                 drawn[rows],
                 texts[rows],
-                name=f"{name} ({count(number)})",
+                name=f"{name} ({count(numbers[group])})",
                 x=X,
                 y=Y,
                 marker={"color": color, "size": size, "opacity": 0.7},
                 canvas=canvas,
                 webgl=webgl,
             )
+    significant = groups == _SIGNIFICANT
     if "picked" in drawn.columns:
         significant &= drawn["picked"].to_numpy()
     if significant.any():
@@ -139,8 +142,11 @@ def traces(
     return figure
 
 
-def _significant(rows: pl.DataFrame, fdr: float) -> NDArray[np.bool_]:
-    return rows.select(significant=is_significant(fdr))["significant"].to_numpy().copy()
+def _groups(rows: pl.DataFrame, fdr: float) -> NDArray[np.int64]:
+    """Return the group of each neuron."""
+    displaced = pl.when(is_displaced()).then(_EXPLAINED).otherwise(_INSIGNIFICANT)
+    group = pl.when(is_significant(fdr)).then(_SIGNIFICANT).otherwise(displaced)
+    return rows.select(group=group.cast(pl.Int64))["group"].to_numpy().copy()
 
 
 def _span(values: NDArray[np.float64]) -> list[float]:

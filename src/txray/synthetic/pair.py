@@ -196,9 +196,9 @@ def synthetic_pair(
             win equally often.
         competition: share of all wins that one neuron has afterwards; it is the unchanged neuron that wins most, and
             becomes `grown`. It takes wins of all others, in proportion: what they prefer stays the same. 0 for none.
-        displacement: share of all wins that one neuron has afterwards, as with `competition`, but because its activations
-            grow, at some words more than at others. Those of all others stay as they are, only the words that it takes
-            from a neuron are not a random sample of them.
+        displacement: share of all wins that one neuron has afterwards, as with `competition`, but because its
+            activations grow, at some words more than at others. Those of all others stay as they are, but the words
+            that it takes from a neuron are not a random sample of them.
         effect: share of the wins of a changed neuron that go to other words. With 1, nothing is shared with before: no
             trained neuron changes that much, and every distance detects it.
         rarer_by: factor by which the rarer neurons win less often.
