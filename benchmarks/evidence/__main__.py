@@ -9,7 +9,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.evidence import groups, matching, null, pruning, rates, sizes, statistics, synthetic_pair
+from benchmarks.evidence import (
+    displacement,
+    groups,
+    matching,
+    null,
+    pruning,
+    rates,
+    sizes,
+    statistics,
+    synthetic_pair,
+)
 from benchmarks.evidence.tables import Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
@@ -20,6 +30,8 @@ TABLES: dict[str, Measured] = {
     "calibration-of-statistics": statistics.calibration,
     "statistics": statistics.comparison_of_statistics,
     "statistics-by-condition": statistics.by_condition,
+    "displacement": displacement.measured,
+    "displacement-of-a-pretrained-model": displacement.pretrained,
     "synthetic": synthetic_pair.ranking,
     "strata": synthetic_pair.strata,
     "states": synthetic_pair.states,

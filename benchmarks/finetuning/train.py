@@ -40,7 +40,9 @@ def train(seed: int, folder: Path, *, number: int) -> None:
         for group in optimizer.param_groups:  # linear warm-up, then linear decay
             group["lr"] = RATE * min((step + 1) / warmup, (len(starts) - step) / (len(starts) - warmup))
         batch = training.rows(start, start + BATCH)
-        encoded = tokenizer(batch.texts, truncation=True, max_length=LENGTH, padding=True, return_tensors="pt")
+        encoded = tokenizer(
+            batch.texts, truncation=True, max_length=LENGTH, padding=True, return_tensors="pt"
+        )
         loss = model(**encoded, labels=torch.tensor(batch.labels)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -48,11 +50,16 @@ def train(seed: int, folder: Path, *, number: int) -> None:
         optimizer.zero_grad()
         losses.append(loss.item())
         if step % 20 == 19:
-            print(f"seed {seed}: step {step + 1} of {len(starts)}, loss {np.mean(losses[-20:]):.3f}", flush=True)
+            print(
+                f"seed {seed}: step {step + 1} of {len(starts)}, loss {np.mean(losses[-20:]):.3f}", flush=True
+            )
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     settings = {"seed": seed, "reviews": number, "length": LENGTH, "batch": BATCH, "rate": RATE, "epochs": 1}
-    result = {**settings, "accuracy": accuracy(folder, reviews("test").sample(1_000, np.random.default_rng(99)))}
+    result = {
+        **settings,
+        "accuracy": accuracy(folder, reviews("test").sample(1_000, np.random.default_rng(99))),
+    }
     result["seconds"] = round(time.monotonic() - began)
     (folder / "training.json").write_text(json.dumps(result, indent=2))
     print(result, flush=True)
@@ -66,7 +73,9 @@ def accuracy(folder: Path, held_out: Reviews) -> float:
     correct = 0
     for start in range(0, len(held_out), 32):
         batch = held_out.rows(start, start + 32)
-        encoded = tokenizer(batch.texts, truncation=True, max_length=LENGTH, padding=True, return_tensors="pt")
+        encoded = tokenizer(
+            batch.texts, truncation=True, max_length=LENGTH, padding=True, return_tensors="pt"
+        )
         correct += int((model(**encoded).logits.argmax(1) == torch.tensor(batch.labels)).sum())
     return correct / len(held_out)
 

@@ -198,7 +198,8 @@ class Findings:
         sentences = [f"{headline}; {one_sided}."]
         if self.displacement:
             sentences.append(
-                f"Besides, {self.displacement}: the words that another neuron took or gave explain what changed."
+                f"Not counted as changed: {self.displacement}, because the words that another neuron took or gave "
+                "explain their change."
             )
         if not self.finished:
             missing = self.layers - self.tested_layers

@@ -27,6 +27,11 @@ def is_significant(fdr: float) -> pl.Expr:
     return (q_value_is_significant(fdr) & ~is_displaced()) | one_sided
 
 
+def win_rate_changed(fdr: float) -> pl.Expr:
+    """Return whether a neuron wins significantly more or less often per word; null where that is not tested."""
+    return pl.col("rate_q_value") <= fdr
+
+
 def is_displaced() -> pl.Expr:
     """Return whether a neuron is displaced; False, not null, where untested."""
     return (pl.col("confident_state").cast(pl.String) == DISPLACED).fill_null(value=False)
@@ -44,7 +49,7 @@ def is_tested() -> pl.Expr:
 
 def confident_state(fdr: float) -> pl.Expr:
     """Return the column `confident_state`: the observed state, `undecided` if it may be avoided or gained by chance."""
-    significant = (pl.col("rate_q_value") <= fdr) & (pl.col("absence_p_value") <= fdr)
+    significant = win_rate_changed(fdr) & (pl.col("absence_p_value") <= fdr)
     undecided = pl.col("state").is_in(ONE_SIDED) & ~significant.fill_null(value=False)
     return (
         pl.when(undecided)

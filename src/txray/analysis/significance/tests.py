@@ -12,7 +12,7 @@ import polars as pl
 from txray.analysis.comparison_tables import finite
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
-from txray.analysis.rules import confident_state, is_significant, with_displaced
+from txray.analysis.rules import confident_state, is_significant, win_rate_changed, with_displaced
 from txray.analysis.significance.absence_test import absence_p_values
 from txray.analysis.significance.chi_square import chi_square
 from txray.analysis.significance.displacement import DISPLACEMENT_SCHEMA, DisplacementTest
@@ -152,7 +152,7 @@ def _with_displacement(
     """Return the neurons with the columns of displacement, and their states with `displaced`."""
     significant, certain = (
         neurons.select(rule.fill_null(value=False)).to_series().to_numpy()
-        for rule in (is_significant(fdr), pl.col("rate_q_value") <= fdr)
+        for rule in (is_significant(fdr), win_rate_changed(fdr))
     )
     columns = test.of(before, after, change, certain, significant)
     return neurons.with_columns(
