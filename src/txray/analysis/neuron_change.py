@@ -15,6 +15,7 @@ from txray.analysis.rules import changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, ShownDistance, corrected_words
 from txray.analysis.subjects import require_tagged
 from txray.notebook import card, table
+from txray.preferences.names import name_scores
 from txray.preferences.neuron import distinctive_features, words_table
 from txray.preferences.preferences import Preferences, require_neuron
 from txray.preferences.stage import Stage
@@ -46,6 +47,8 @@ class NeuronChange:
         exchanged: polars, one row per other neuron that shares words with it, the largest change first: neuron,
             taken_before and taken_after (words that the other wins, with this one next behind it), won_before and
             won_after (the other way round); empty if runner-ups are unknown, or the selection has none.
+        names: (before, after) how well its most distinctive words, chosen on other documents, predict its wins; empty
+            if that cannot be scored. See `Preferences.names`.
         tags: polars, one row per part of speech, most wins first: tag, wins_before, wins_after; empty if the stages
             were collected without `pos`, or preferences were compared.
     """
@@ -59,6 +62,7 @@ class NeuronChange:
     fdr: float | None
     values: Mapping[str, Any]
     words: tuple[pl.DataFrame, pl.DataFrame]
+    names: tuple[str, str]
     tags: pl.DataFrame
     exchanged: pl.DataFrame
     _tagged: tuple[Stage, Stage] | None = field(repr=False)
@@ -80,6 +84,7 @@ class NeuronChange:
             fdr,
             values,
             (distinctive_features(before, number), distinctive_features(after, number)),
+            (name_scores(before, [number]).facts[0], name_scores(after, [number]).facts[0]),
             _tags(number, after.layer, comparison.tagged),
             exchanged_words(before, after, int(number)),
             comparison.tagged,
@@ -110,7 +115,12 @@ class NeuronChange:
             rows = self.exchanged.head(_LISTED).iter_rows()
             tables.append(table("Words that it loses to another neuron, or wins from it", headings, rows))
         title = f"Neuron {self.number}, layer {self.layer}: {self.stages[0]} → {self.stages[1]}"
-        return card(title, [self.sentence], *tables)
+        names = [
+            f"Most distinctive words in {stage}, chosen on other documents: {facts}."
+            for stage, facts in zip(self.stages, self.names, strict=True)
+            if facts
+        ]
+        return card(title, [self.sentence, *names], *tables)
 
     def plot(self) -> go.Figure:
         """Draw its words over their parts of speech in both stages, as `txray.plots.neuron_detail` does.
@@ -152,8 +162,11 @@ def most_changed_html(
     for side in sides:
         headings.append(f"in {side.stage}")
         words = distinctive_words(side, changed["neuron"], _LISTED_WORDS)
+        notes = dict(
+            zip(changed["neuron"], name_scores(side, changed["neuron"].to_numpy()).notes, strict=True)
+        )
         for row in rows:
-            row.append(" · ".join(words[row[0]]))
+            row.append(notes[row[0]] or " · ".join(words[row[0]]))
     return (
         table("Neurons that changed most, and their most distinctive words", headings, rows) if rows else ""
     )
