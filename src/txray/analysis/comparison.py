@@ -142,22 +142,17 @@ class Comparison(SavedResult):
           difference; `absence_p_value`: the probability that a neuron with wins in one stage only still responds in the
           other, at a tenth of its rate, and was merely not observed; `confident_state`: the state, or `undecided` for
           an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare, and
-          `displaced` for significant changes that the growth or decline of another neuron explains.
-        - `displaced_by`, `displaced_share`: that neuron, and by how much the share of words that it takes has grown;
-          `displaced_p_value`, `displaced_q_value`, `displaced_z_score`: of the change without it (see the concepts).
+          `displaced` for changes that the growth or decline of another neuron explains (see the page on concepts):
+          `displaced_by`, with `displaced_share`, `displaced_p_value`, `displaced_q_value` and `displaced_z_score`.
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
-        - `text_matched`: whether the texts were matched for all columns of this list except win rates and lengths.
+        - `text_matched`: whether texts were matched for all of these columns except win rates and lengths.
 
         Args:
             distance: the distance to test: `hellinger`, `jensen-shannon` or `total-variation`.
             permutations: maximum number of permutations per neuron; a few hundred are enough for most neurons.
-            fdr: false discovery rate.
-            seed: random seed; the same seed gives the same numbers.
-            splits: number of random splits of the folds into halves, for `signal` and `hellinger_corrected`.
-            draws: number of random downsamplings to average. With more, results depend less on the seed. The chi-square
-                averages at most three.
-            statistic: what the p-values are of: `chi-square`, of what neurons select given how often each feature
-                occurs, or the `distance`, which finds fewer changes (see the page on evidence).
+            fdr, seed: false discovery rate, and random seed; the same seed gives the same numbers.
+            splits, draws: numbers of random splits of the folds into halves, and of random downsamplings to average.
+            statistic: `chi-square`, or the `distance`, which finds fewer changes (see the page on evidence).
             text_matched: whether to test at equal text; None matches texts that differ.
 
         Raises:
@@ -185,8 +180,7 @@ class Comparison(SavedResult):
             tests = (
                 f"significant ({label}): {number['changed']} of {number['tested']} shared changed, "
                 f"{number['confident_avoided']} of {number['avoided']} avoided, "
-                f"{number['confident_gained']} of {number['gained']} gained"
-                + (f", {number['displaced']} displaced" if number.get("displaced") else "")
+                f"{number['confident_gained']} of {number['gained']} gained, {number.get('displaced', 0)} displaced"
             )
         counts = ", ".join(f"{number[state]} {state}" for state in STATES)
         stages = f"{self.before.stage!r} -> {self.after.stage!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +17,11 @@ from txray.checks import is_integer
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.preferences import export
 from txray.preferences.distributions import Distributions
-from txray.preferences.grouped_stats import STATISTICS, run_starts
+from txray.preferences.grouped_stats import run_starts
 from txray.preferences.lift import SHRINKAGE, lift
 from txray.preferences.names import NAME_WORDS, RANDOM_NAMES, NameScores, name_scores
 from txray.preferences.repr_html import preferences_html
-from txray.preferences.runner_ups import RunnerUps
-from txray.preferences.sparse_stats import SparseStats
+from txray.preferences.runner_ups import RunnerUps, left_out
 
 Weight = Literal["mean", "mass", "count"]
 """Quantity that a distribution normalizes: mean activation per feature (the paper), sum, or number of wins."""
@@ -81,8 +80,7 @@ class Preferences:
         fold, neuron, feature_id: (n_rows,) int64, sorted in this order, each triple once.
         count: (n_rows,) int64 selected activations.
         sum, sum_sq, max: (n_rows,) float64 of the selected activations, in units of the layer's output.
-        runner_ups: activations that would have been selected if a winner were absent, for the selections `max-k`; None
-            if they are not known, as in stages collected before they were counted.
+        runner_ups: what would have been selected if a winner were absent; None if that is not known.
 
     Raises:
         ShapeError: columns of different length, or an index out of range.
@@ -117,14 +115,11 @@ class Preferences:
             )
         sizes = {"fold": self.folds, "neuron": self.n_neurons, "feature_id": len(self.features)}
         bounds = [(name, getattr(self, name), size) for name, size in sizes.items()]
-        if (others := self.runner_ups) is not None:
-            sizes["winner"] = self.n_neurons
-            bounds += [(f"runner-ups: {name}", getattr(others, name), size) for name, size in sizes.items()]
+        bounds += [] if self.runner_ups is None else self.runner_ups.bounds(sizes)
         for name, column, size in bounds:
             if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
-                raise ShapeError(
-                    f"{where}: {name} from {column.min()} to {column.max()}, must stay below {size}"
-                )
+                span = f"from {column.min()} to {column.max()}"
+                raise ShapeError(f"{where}: {name} {span}, must stay below {size}")
         for array in (*columns, self.features, self.corpus_counts):
             array.flags.writeable = False
 
@@ -215,35 +210,13 @@ class Preferences:
     def without(self, neuron: int) -> Preferences:
         """Return the preferences that the same pass would have given if one neuron were absent.
 
-        Its words go to the neurons that are next behind it. All counts are exactly those of such a pass.
-
-        Args:
-            neuron: index of the neuron in its layer, which is un-preferred afterwards.
+        Its words go to the neurons that are next behind it; the counts are exact.
 
         Raises:
             UsageError: no such neuron, or the runner-ups are not known.
         """
         require_neuron(neuron, self.n_neurons, stage=self.stage, layer=self.layer)
-        if self.runner_ups is None:
-            raise UsageError(
-                f"stage {self.stage!r}: layer {self.layer!r} has no runner-ups (selection {self.selection!r}); collect "
-                "it again, with a selection such as 'max-1'"
-            )
-        return self.replaced(self.neuron != neuron, self.runner_ups.where(self.runner_ups.winner == neuron))
-
-    def replaced(self, mask: NDArray[np.bool_], others: RunnerUps) -> Preferences:
-        """Return the rows of a (n_rows,) mask together with second places, as preferences without runner-ups."""
-        columns = {
-            name: np.concatenate((getattr(self, name)[mask], getattr(others, name)))
-            for name in ("fold", "neuron", "feature_id", *STATISTICS)
-        }
-        n_features = max(len(self.features), 1)
-        key = (columns["fold"] * self.n_neurons + columns["neuron"]) * n_features + columns["feature_id"]
-        rows = SparseStats.combined([SparseStats(key, *(columns[name] for name in STATISTICS))])
-        group, feature_id = np.divmod(rows.key, n_features)
-        fold, neuron = np.divmod(group, self.n_neurons)
-        statistics = {name: getattr(rows, name) for name in STATISTICS}
-        return replace(self, fold=fold, neuron=neuron, feature_id=feature_id, runner_ups=None, **statistics)
+        return left_out(self, neuron)
 
     def table(self, neuron: int | None = None) -> pl.DataFrame:
         """Return one row per preferred feature of each neuron, the strongest first.

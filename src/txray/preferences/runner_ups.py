@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from txray.arrays import Floats, Ints
-from txray.errors import ShapeError
+from txray.errors import ShapeError, UsageError
 from txray.preferences.grouped_stats import STATISTICS, run_starts
 from txray.preferences.sparse_stats import SparseStats
+
+if TYPE_CHECKING:
+    from txray.preferences.preferences import Preferences
 
 MAX_PAIRS = 1 << 42
 """Maximum number of (fold, winner, runner-up) for which second places are counted; their keys must fit 64 bits."""
@@ -88,6 +92,11 @@ class RunnerUps:
         """Return the rows of a (n_rows,) mask."""
         return RunnerUps(**{name: getattr(self, name)[mask] for name in _COLUMNS})
 
+    def bounds(self, sizes: Mapping[str, int]) -> list[tuple[str, Ints, int]]:
+        """Return name, values and size that they must stay below of the columns, given the sizes of preferences."""
+        sizes = {**sizes, "winner": sizes["neuron"]}
+        return [(f"runner-ups: {name}", getattr(self, name), size) for name, size in sizes.items()]
+
     def counts(self, n_neurons: int) -> Any:
         """Return the words that each winner takes from each runner-up.
 
@@ -105,3 +114,33 @@ class RunnerUps:
 def key_of(fold: Ints, winner: Ints, neuron: Ints, feature_id: Ints, n_neurons: int, folds: int) -> Ints:
     """Return the keys of second places; the feature is the most significant part, as in `Tally`."""
     return ((feature_id * folds + fold) * n_neurons + winner) * n_neurons + neuron
+
+
+def left_out(preferences: Preferences, neuron: int) -> Preferences:
+    """Return the preferences of a pass without one neuron; see `Preferences.without`."""
+    others = preferences.runner_ups
+    if others is None:
+        raise UsageError(
+            f"stage {preferences.stage!r}: layer {preferences.layer!r} has no runner-ups (selection "
+            f"{preferences.selection!r}); collect it again, with a selection such as 'max-1'"
+        )
+    return with_second_places(
+        preferences, preferences.neuron != neuron, others.where(others.winner == neuron)
+    )
+
+
+def with_second_places(preferences: Preferences, mask: NDArray[np.bool_], others: RunnerUps) -> Preferences:
+    """Return the rows of a (n_rows,) mask together with second places, as preferences without runner-ups."""
+    columns = {
+        name: np.concatenate((getattr(preferences, name)[mask], getattr(others, name)))
+        for name in ("fold", "neuron", "feature_id", *STATISTICS)
+    }
+    n_neurons, n_features = preferences.n_neurons, max(len(preferences.features), 1)
+    key = (columns["fold"] * n_neurons + columns["neuron"]) * n_features + columns["feature_id"]
+    rows = SparseStats.combined([SparseStats(key, *(columns[name] for name in STATISTICS))])
+    group, feature_id = np.divmod(rows.key, n_features)
+    fold, neuron = np.divmod(group, n_neurons)
+    statistics = {name: getattr(rows, name) for name in STATISTICS}
+    return replace(
+        preferences, fold=fold, neuron=neuron, feature_id=feature_id, runner_ups=None, **statistics
+    )

@@ -13,7 +13,7 @@ from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import Permutations, q_values
 from txray.arrays import Bools, Floats, Ints
 from txray.preferences.preferences import Preferences
-from txray.preferences.runner_ups import RunnerUps
+from txray.preferences.runner_ups import RunnerUps, with_second_places
 
 DISPLACEMENT_SCHEMA: dict[str, pl.DataType] = {
     "displaced_by": pl.Int64(),
@@ -89,11 +89,11 @@ class Rivals:
 
     def taken(self, side: Preferences) -> Preferences:
         """Return preferences that hold, of each neuron with a rival, the words behind this rival only."""
-        return side.replaced(np.zeros(len(side.neuron), bool), self._behind(side))
+        return with_second_places(side, np.zeros(len(side.neuron), bool), self._behind(side))
 
     def left_out(self, side: Preferences) -> Preferences:
         """Return what each neuron with a rival would have won if its rival were absent; the others win nothing."""
-        return side.replaced(self.neuron[side.neuron] != NO_RIVAL, self._behind(side))
+        return with_second_places(side, self.neuron[side.neuron] != NO_RIVAL, self._behind(side))
 
     def _behind(self, side: Preferences) -> RunnerUps:
         assert side.runner_ups is not None
