@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.evidence import (
     displacement,
+    effects,
     groups,
     matching,
     null,
@@ -37,6 +38,8 @@ TABLES: dict[str, Measured] = {
     "states": synthetic_pair.states,
     "sizes": sizes.measured,
     "layers": sizes.layers,
+    "minimum-calibration": effects.calibration,
+    "minimum-recall": effects.recall,
     "rates": rates.measured,
     "matching": matching.measured,
     "rankings": pruning.rankings,

@@ -7,6 +7,7 @@ from txray.analysis.comparison import Comparison, compare
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
 from txray.analysis.effect_sizes import EffectSize, effect_size
+from txray.analysis.equivalence import Equivalence
 from txray.analysis.findings import Findings
 from txray.analysis.layers.affinity import layer_affinity
 from txray.analysis.layers.cka import BestMatches, best_matches, cka, cka_debiased
@@ -21,6 +22,7 @@ from txray.analysis.summaries import change_measures, stage_measures
 from txray.analysis.tag_mass_test import MassMatch, mass_divergence, mass_match
 from txray.analysis.timeline_tables import CHANGES, REFERENCES
 from txray.analysis.timelines import Timeline, timeline
+from txray.analysis.totals import compare_totals
 
 __all__ = [
     "CHANGES",
@@ -35,6 +37,7 @@ __all__ = [
     "Comparison",
     "CrossMoments",
     "EffectSize",
+    "Equivalence",
     "Findings",
     "LayerSimilarity",
     "MassMatch",
@@ -47,6 +50,7 @@ __all__ = [
     "cka",
     "cka_debiased",
     "compare",
+    "compare_totals",
     "effect_size",
     "gini",
     "half_mass",

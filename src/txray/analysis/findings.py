@@ -7,16 +7,27 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from txray.analysis.rules import is_displaced, is_significant, is_tested, tested_state
+from txray.analysis.rules import (
+    is_changed,
+    is_displaced,
+    is_tested,
+    size_of_change,
+    tested_state,
+)
+from txray.analysis.shown_distance import corrected_words, power_words
 from txray.analysis.states import (
     DISPLACED,
     NOT_SIGNIFICANT,
     ONE_SIDED,
     STATE_NAMES,
+    change_label,
     test_label,
     untested_label,
 )
 from txray.text import plural
+
+MEDIAN, MEDIAN_CHANGED = "median_corrected", "median_corrected_changed"
+"""Names of the median corrected distances in `Findings.sizes`."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,8 @@ class Findings:
         pending: whether the other layers are going to be tested.
         displaced_by: neuron -> number of displaced neurons that it explains, most first; empty for several layers.
         text_matched: whether the tests are at equal text.
+        min_effect: corrected distance that a change had to exceed; 0 if any change counts.
+        sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
     """
 
     fdr: float | None
@@ -47,6 +60,8 @@ class Findings:
     tested_layers: int
     pending: bool
     text_matched: bool = False
+    min_effect: float = 0.0
+    sizes: Mapping[str, float | None] = field(default_factory=dict)
     displaced_by: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
@@ -72,11 +87,13 @@ class Findings:
             _counts(rows["state"]),
             _counts(neurons.select(tested_state())["confident_state"]),
             len(tried),
-            tried.filter(is_significant(fdr)).height,
+            tried.filter(is_changed(fdr)).height,
             layers,
             rows["layer"].n_unique() if several else 1,
             pending and len(rows) < len(neurons),
             "text_matched" in rows.columns and bool(rows["text_matched"].any()),
+            float(rows["min_effect"].max() or 0) if "min_effect" in rows.columns else 0.0,  # type: ignore[arg-type]
+            size_of_change(rows, fdr),
             {} if several else _displacers(rows),
         )
 
@@ -107,16 +124,51 @@ class Findings:
         )
 
     @property
+    def changed_how(self) -> str:
+        """Return what significant neurons did: `changed significantly`, or `changed by at least 0.2`."""
+        return change_label(self.min_effect)
+
+    @property
     def changes(self) -> str:
-        """Return how many tested neurons changed, in words; `observed, not tested` if nothing is tested."""
+        """Return how many tested neurons changed and how far, in words; `observed, not tested` if nothing is tested."""
         if not self.tested_layers or self.fdr is None:
             return f"observed, {self.progress}"
         if not self.tested:
             return "no neuron in both stages is active enough to be tested"
-        return (
-            f"{self.changed:,} of {plural(self.tested, 'tested neuron')} in both stages changed significantly "
-            f"({test_label(self.fdr, text_matched=self.text_matched)})"
-        ) + (f"; {self.displacement}" if self.displacement else "")
+        return f"{self.changed_words}{self._size_of_tested}{self._displaced}"
+
+    @property
+    def changed_words(self) -> str:
+        """Return how many tested neurons changed and how far these moved; if none did, what could have been found."""
+        if not self.tested_layers or self.fdr is None or not self.tested:
+            return self.changes
+        label = test_label(self.fdr, text_matched=self.text_matched)
+        tested = plural(self.tested, "tested neuron")
+        count = f"{self.changed:,} of {tested} in both stages {self.changed_how} ({label})"
+        return f"{count}{self._size_of_changed}" if self.changed else f"{count}; {self.power}"
+
+    @property
+    def _size_of_changed(self) -> str:
+        """Return how far the neurons moved that changed, to append to their number."""
+        if not self.changed or self.sizes.get(MEDIAN_CHANGED) is None:
+            return ""
+        return f", by {corrected_words(self.sizes, MEDIAN_CHANGED)} in the median"
+
+    @property
+    def _size_of_tested(self) -> str:
+        """Return how far all tested neurons moved, to append to how many changed."""
+        known = self.sizes.get(MEDIAN) is not None
+        return f"; median of all tested {corrected_words(self.sizes, MEDIAN)}" if known else ""
+
+    @property
+    def power(self) -> str:
+        """Return which changes would have been found, in words; empty if nothing is tested."""
+        return power_words(self.sizes.get("median_detectable"), self.min_effect) if self.tested else ""
+
+    @property
+    def _displaced(self) -> str:
+        """Return how many neurons are displaced, to append to how many changed."""
+        return f"; {self.displacement}" if self.displacement else ""
 
     @property
     def displacement(self) -> str:
@@ -162,7 +214,8 @@ class Findings:
         text = ", text-matched" if self.text_matched else ""
         return (
             f"At a false discovery rate (FDR) of {100 * self.fdr:g}%{text}, {self.changed:,} of "
-            f"{plural(self.tested, 'tested neuron')} changed significantly"
+            f"{plural(self.tested, 'tested neuron')} {self.changed_how}"
+            f"{self._size_of_changed}{self._size_of_tested}"
         )
 
     def sentences(self, before: str, after: str) -> list[str]:
@@ -195,7 +248,8 @@ class Findings:
         headline = self.headline
         if not self.finished:
             headline = f"{self.progress}: {headline[0].lower()}{headline[1:]}"
-        sentences = [f"{headline}; {one_sided}."]
+        power = f"{self.power[0].upper()}{self.power[1:]}." if self.power else ""
+        sentences = [*filter(None, (f"{headline}.", power)), f"{one_sided}."]
         if self.displacement:
             sentences.append(
                 f"Not counted as changed: {self.displacement}, because the words that another neuron took or gave "

@@ -43,7 +43,14 @@ CHANGE_SCHEMA: Schema = {
     ),
     **dict.fromkeys(
         (
-            *("changed_share", "distance_matched", "distance_null", "distance_halves", "noise_floor"),
+            *(
+                "changed_share",
+                "min_effect",
+                "median_corrected",
+                "median_corrected_changed",
+                "median_detectable",
+            ),
+            *("distance_matched", "distance_null", "distance_halves", "noise_floor"),
             *("rarefied_length_before", "rarefied_length_after"),
         ),
         pl.Float64(),

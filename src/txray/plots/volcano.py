@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.rules import is_displaced, is_significant
-from txray.analysis.shown_distance import CORRECTED, corrected_words
-from txray.analysis.states import DISPLACED, NOT_SIGNIFICANT, significant_label
+from txray.analysis.rules import SURE, is_displaced, is_significant
+from txray.analysis.shown_distance import CORRECTED
+from txray.analysis.states import DISPLACED, NOT_SIGNIFICANT
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import labels
@@ -36,7 +36,6 @@ _MAX_BARS = 60
 _LABEL_FEATURES = 3
 _LABEL_SIZE = 11
 _RADIUS = 4.5
-_INSIGNIFICANT, _EXPLAINED, _SIGNIFICANT = range(3)
 _HALO = ", ".join(f"{x}px {y}px 1px {theme.PAPER}" for x in (-1, 0, 1) for y in (-1, 0, 1))
 """Paper around the letters, so that no line behind strikes them through."""
 
@@ -47,8 +46,9 @@ def volcano(comparison: Comparison) -> go.Figure:
 
     The x axis is the corrected Hellinger distance; bars are the 95% intervals of labelled neurons, if few neurons are
     drawn. The y axis is the z-score of the permutation test, not the q-value: all neurons that clearly changed share
-    the smallest q-value that the permutations allow. The neurons that stand out most are labelled with their most
-    distinctive words in the later stage.
+    the smallest q-value that the permutations allow. The darker the colour, the farther a significant neuron moved for
+    sure (the lower bound of its interval); those that moved farthest for sure are labelled with their most distinctive
+    words in the later stage.
 
     Args:
         comparison: tested (`Comparison.test`).
@@ -76,8 +76,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     has_bars = any(trace.error_x.array is not None for trace in figure.data)
     return add_frame(
         figure,
-        title=f"{before} → {after}: {comparison.findings.changes}; {CORRECTED} of the layer "
-        f"{corrected_words(comparison.summary)}",
+        title=f"{before} → {after}: {comparison.findings.changes}",
         subtitle=f"Further right: larger change. Higher: more certain. Labels: most distinctive words in {after}"
         + ("; bars: 95% intervals" if has_bars else ""),
         caption=caption_of(
@@ -106,29 +105,28 @@ def traces(
     """
     drawn = sample(neurons, canvas.max_marks)
     texts = np.asarray(hover(drawn), dtype=object)
-    groups, webgl = _groups(drawn, fdr), needs_webgl(drawn)
-    numbers = np.bincount(_groups(neurons, fdr), minlength=3).tolist()
+    significant, webgl = _significant(drawn, fdr), needs_webgl(drawn)
+    groups, counts = drawn.select(group=_group(fdr))["group"], neurons.select(group=_group(fdr))["group"]
     spans = [_DISTANCE_SPAN, _span(drawn[Y].to_numpy())]
     figure = go.Figure()
-    for group, name, color, size in (
-        (_INSIGNIFICANT, NOT_SIGNIFICANT, theme.UNDECIDED, 5),
-        (_EXPLAINED, DISPLACED, theme.DISPLACED, 2 * _RADIUS),
-        (_SIGNIFICANT, significant_label(fdr), theme.CHANGED, 2 * _RADIUS),
+    for name, color, size in (
+        (NOT_SIGNIFICANT, theme.UNDECIDED, 5),
+        (DISPLACED, theme.DISPLACED, 2 * _RADIUS),
+        *((_size_label(least), color, 2 * _RADIUS) for least, color in theme.CHANGED_BY.items()),
     ):
-        rows = np.flatnonzero(groups == group)
+        rows, number = np.flatnonzero((groups == name).to_numpy()), int((counts == name).sum())
         if len(rows):
             add_marks(
                 figure,
                 drawn[rows],
                 texts[rows],
-                name=f"{name} ({count(numbers[group])})",
+                name=f"{name} ({count(number)})",
                 x=X,
                 y=Y,
                 marker={"color": color, "size": size, "opacity": 0.7},
                 canvas=canvas,
                 webgl=webgl,
             )
-    significant = groups == _SIGNIFICANT
     if "picked" in drawn.columns:
         significant &= drawn["picked"].to_numpy()
     if significant.any():
@@ -142,11 +140,21 @@ def traces(
     return figure
 
 
-def _groups(rows: pl.DataFrame, fdr: float) -> NDArray[np.int64]:
-    """Return the group of each neuron."""
-    displaced = pl.when(is_displaced()).then(_EXPLAINED).otherwise(_INSIGNIFICANT)
-    group = pl.when(is_significant(fdr)).then(_SIGNIFICANT).otherwise(displaced)
-    return rows.select(group=group.cast(pl.Int64))["group"].to_numpy().copy()
+def _group(fdr: float) -> pl.Expr:
+    """Return the name of each neuron's group in the legend."""
+    name: pl.Expr = pl.when(is_displaced()).then(pl.lit(DISPLACED)).otherwise(pl.lit(NOT_SIGNIFICANT))
+    for least in theme.CHANGED_BY:
+        moved = pl.col(SURE).fill_null(0.0) >= least
+        name = pl.when(is_significant(fdr) & moved).then(pl.lit(_size_label(least))).otherwise(name)
+    return name
+
+
+def _size_label(least: float) -> str:
+    return f"moved at least {least:g}" if least else "significant, perhaps less"
+
+
+def _significant(rows: pl.DataFrame, fdr: float) -> NDArray[np.bool_]:
+    return rows.select(significant=is_significant(fdr))["significant"].to_numpy().copy()
 
 
 def _span(values: NDArray[np.float64]) -> list[float]:
@@ -163,14 +171,14 @@ def _labels(
     label: LabelText,
     canvas: Canvas,
 ) -> go.Scatter:
-    """Return the labels of the neurons that moved farthest or are most certain, as many as fit."""
+    """Return the labels of the neurons that moved farthest for sure, as many as fit."""
     points = drawn.select(X, Y).to_numpy()
     low, high = np.array(spans).T
     share = (points - low) / (high - low)
     pixels = np.stack((share[:, 0] * canvas.width, (1 - share[:, 1]) * canvas.height), axis=1)
-    ranked = np.where(candidates, points.T, -np.inf)
-    rank = np.minimum(*(np.argsort(np.argsort(-values, kind="stable")) for values in ranked))
-    labelled = [i for i in np.argsort(rank, kind="stable").tolist() if candidates[i]][: canvas.max_labels]
+    # The lower bound first, then the estimate.
+    order = np.lexsort((-points[:, 0], -drawn[SURE].fill_null(0.0).to_numpy()))
+    labelled = [i for i in order.tolist() if candidates[i]][: canvas.max_labels]
     taken = set(labelled)
     others = [i for i in np.argsort(-points[:, 1], kind="stable").tolist() if i not in taken]
     # In a panel, bars would take the room of labels.

@@ -12,8 +12,14 @@ import polars as pl
 from txray.analysis.comparison_tables import finite
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
-from txray.analysis.rules import confident_state, is_significant, win_rate_changed, with_displaced
-from txray.analysis.significance.absence_test import absence_p_values
+from txray.analysis.power import detectable_distances
+from txray.analysis.rules import (
+    confident_state,
+    is_significant,
+    size_of_change,
+    win_rate_changed,
+    with_displaced,
+)
 from txray.analysis.significance.chi_square import chi_square
 from txray.analysis.significance.displacement import DISPLACEMENT_SCHEMA, DisplacementTest
 from txray.analysis.significance.fold_counts import FoldCounts
@@ -28,12 +34,16 @@ from txray.analysis.significance.permutation import (
     smallest_p_value,
 )
 from txray.analysis.significance.rarefaction import rarefied_lengths
-from txray.analysis.significance.rates import rate_changes, rate_p_values
+from txray.analysis.significance.rate_columns import (
+    changed_rate_p_values,
+    rate_columns,
+    wins_at_equal_text,
+)
+from txray.analysis.significance.rates import rate_changes
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
-from txray.analysis.significance.text_matching import text_matched
 from txray.arrays import Floats
-from txray.errors import PowerWarning, UnknownNameError, UsageError, warn_user
+from txray.errors import DocumentLengthWarning, PowerWarning, UnknownNameError, UsageError, warn_user
 from txray.preferences.preferences import Preferences, Weight
 
 TestStatistic = Literal["chi-square", "distance"]
@@ -47,6 +57,9 @@ CHI_SQUARE_DRAWS = 3
 With more, permutations vary too little if one text is much smaller, because its few documents are in all of them; with
 one, p-values depend more on the seed.
 """
+
+MAX_LENGTH_RATIO = 2.5
+"""Ratio of the mean lengths of documents above which a warning says that contexts differ; up to it, p-values hold."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ class SignificanceSettings:
     draws: int = 10
     statistic: TestStatistic = "chi-square"
     text_matched: bool | None = None
+    min_effect: float = 0.0
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
@@ -73,6 +87,10 @@ class SignificanceSettings:
             raise UnknownNameError.of("statistic", self.statistic, TEST_STATISTICS)
         if not 0 < self.fdr < 1:
             raise UsageError(f"significance: fdr={self.fdr}; it must lie between 0 and 1, such as 0.05")
+        if not 0 <= self.min_effect < 1:
+            raise UsageError(
+                f"significance: min_effect={self.min_effect}; pass a Hellinger distance from 0, below 1, such as 0.2"
+            )
         for name, smallest in (("permutations", 1), ("splits", 1), ("draws", 1), ("seed", 0)):
             if getattr(self, name) < smallest:
                 raise UsageError(
@@ -100,8 +118,8 @@ def tested_neurons(
     match_text = text_is_matched(before, after, same_documents, settings.text_matched)
     matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text)
     changes, of_layer = _changes(matched, weight, settings, paired)
-    wins = _wins(folds, before, after, settings, match_text=match_text)
-    rates = _rates(*wins, before, after, settings, paired)
+    wins = wins_at_equal_text(folds, before, after, settings, match_text=match_text)
+    rates = rate_columns(*wins, before, after, settings, paired)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
         f"rarefied_length_{side}": rarefied_lengths(preferences, drawn)
@@ -110,7 +128,15 @@ def tested_neurons(
     neurons = neurons.with_columns(
         *(pl.Series(name, values).fill_nan(None) for name, values in {**changes, **rates, **lengths}.items())
     )
-    neurons = neurons.with_columns(confident_state(settings.fdr), text_matched=pl.lit(match_text))
+    detectable = detectable_distances(
+        _wins(matched), _folds_in_use(before, after, paired), settings.min_effect
+    )
+    neurons = neurons.with_columns(
+        confident_state(settings.fdr),
+        pl.Series("detectable", detectable).fill_nan(None),
+        text_matched=pl.lit(match_text),
+        min_effect=pl.lit(settings.min_effect),
+    )
     displacement = displacement_test(before, after, weight, settings, paired=paired, match_text=match_text)
     neurons = _with_displacement(neurons, displacement, before, after, rate_changes(*wins), settings.fdr)
     summary = {
@@ -134,8 +160,8 @@ def displacement_test(
     """Return the tests of a comparison as `DisplacementTest` repeats them."""
     return DisplacementTest(
         draws=lambda counts: matched_draws(counts, settings.draws, settings.seed, match_text=match_text),
-        rates=lambda counts: _rate_p_values(
-            *_wins(counts, before, after, settings, match_text=match_text), settings, paired
+        rates=lambda counts: changed_rate_p_values(
+            *wins_at_equal_text(counts, before, after, settings, match_text=match_text), settings, paired
         ),
         permute=lambda draws: _permute(draws, weight, settings, paired),
     )
@@ -161,6 +187,25 @@ def _with_displacement(
     ).with_columns(with_displaced(fdr))
 
 
+def warn_of_lengths(summary: Mapping[str, Any]) -> None:
+    """Warn if the documents of two stages differ much in length; `summary` is that of the comparison.
+
+    Words are read in other contexts at the beginning of a document. So models with context respond to other words in
+    short documents than in long ones, without any change of their weights.
+    """
+    names = [f"words_per_document_{side}" for side in ("before", "after")]
+    lengths = [float(summary[name]) for name in names if name in summary]
+    if len(lengths) < 2 or max(lengths) <= MAX_LENGTH_RATIO * min(lengths):
+        return
+    warn_user(
+        f"significance of {summary['before']!r} -> {summary['after']!r}: documents have {lengths[0]:,.0f} and "
+        f"{lengths[1]:,.0f} words on average; short contexts alone can look like change (8 to 18% of the p-values "
+        f"of two models were below 0.05); cut both texts to documents of about {min(lengths):,.0f} words, or "
+        "pass statistic='distance' (--statistic distance)",
+        DocumentLengthWarning,
+    )
+
+
 def _smallest_p_value(
     before: Preferences, after: Preferences, settings: SignificanceSettings, paired: bool
 ) -> float:
@@ -175,6 +220,19 @@ def _smallest_p_value(
             PowerWarning,
         )
     return smallest
+
+
+def _folds_in_use(before: Preferences, after: Preferences, paired: bool) -> int:
+    """Return the number of folds with words: in both stages if folds are paired, else in the stage with fewer."""
+    used = np.stack([side.corpus_counts.sum(axis=1) > 0 for side in (before, after)])
+    return int(used.all(axis=0).sum() if paired else used.sum(axis=1).min())
+
+
+def _wins(draws: list[FoldCounts]) -> Floats:
+    """Return (n_neurons,) activations of the stage with fewer of them, averaged over downsamplings."""
+    wins = np.mean([draw.wins() for draw in draws], axis=0)
+    folds = draws[0].folds
+    return np.asarray(np.minimum(wins[:, :folds].sum(axis=1), wins[:, folds:].sum(axis=1)))
 
 
 def require_folds(before: Preferences, after: Preferences) -> None:
@@ -245,12 +303,17 @@ def _changes(
     splits = split_in_halves(draws[0].folds, settings.splits, generator_for(settings.seed, "splits"))
     halves = Halves.of(draws, *splits, weight)
     sizes = EffectSize.of(draws, halves, splits, weight)
+    p_value, q_value = permutations.p_value, q_values(permutations.p_value)
+    if settings.min_effect:
+        # Both tests must agree. Not the q-values of the larger p-value: permutations stop before it is small enough.
+        of_size = np.where(np.isfinite(p_value), sizes.p_values(settings.min_effect), np.nan)
+        p_value, q_value = np.maximum(p_value, of_size), np.maximum(q_value, q_values(of_size))
     root = np.sqrt if settings.distance == "hellinger" else np.asarray
     of_neurons = {
         "distance_matched": root(distances.observed),
         "distance_null": root(distances.null),
-        "p_value": permutations.p_value,
-        "q_value": q_values(permutations.p_value),
+        "p_value": p_value,
+        "q_value": q_value,
         "z_score": permutations.z_score,
         "signal": sizes.signal,
         "hellinger_corrected": sizes.distance,
@@ -298,49 +361,6 @@ def _permute(
     return _permutations(first, chi_square, settings.permutations, settings, paired)
 
 
-def _wins(
-    folds: FoldCounts,
-    before: Preferences,
-    after: Preferences,
-    settings: SignificanceSettings,
-    *,
-    match_text: bool,
-) -> tuple[Floats, Floats]:
-    """Return (n_neurons, 2 * folds) wins and (2 * folds,) words, at equal text if that is matched."""
-    if not match_text:
-        words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
-        return folds.wins(), words.astype(np.float64)
-    wins, counts = np.zeros((folds.n_neurons, 2 * folds.folds)), np.zeros(2 * folds.folds)
-    for text in text_matched(folds, settings.draws, generator_for(settings.seed, "texts")):
-        wins += text.wins() / settings.draws
-        counts += np.asarray(text.occurrences.sum(axis=0)) / settings.draws
-    return wins, counts
-
-
-def _rate_p_values(wins: Floats, words: Floats, settings: SignificanceSettings, paired: bool) -> Floats:
-    random = generator_for(settings.seed, "rates")
-    return rate_p_values(wins, words, paired=paired, n=settings.permutations, random=random)
-
-
-def _rates(
-    wins: Floats,
-    words: Floats,
-    before: Preferences,
-    after: Preferences,
-    settings: SignificanceSettings,
-    paired: bool,
-) -> dict[str, Floats]:
-    """Return the columns of win rates and of their tests; wins and words are those of `_wins`."""
-    p_value = _rate_p_values(wins, words, settings, paired)
-    return {
-        "win_rate_before": before.wins() / max(before.words, 1),
-        "win_rate_after": after.wins() / max(after.words, 1),
-        "rate_p_value": p_value,
-        "rate_q_value": q_values(p_value),
-        "absence_p_value": absence_p_values(wins, words),
-    }
-
-
 def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool) -> Mapping[str, Any]:
     """Return plain JSON values for the summary of a comparison."""
     tested = neurons.filter(pl.col("q_value").is_not_null())
@@ -349,6 +369,7 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "distance": settings.distance,
         "statistic": settings.statistic,
         "fdr": settings.fdr,
+        "min_effect": settings.min_effect,
         "permutations": settings.permutations,
         "paired": paired,
         "seed": settings.seed,
@@ -357,6 +378,7 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "confident_avoided": int(counts.get("avoided", 0)),
         "confident_gained": int(counts.get("gained", 0)),
         "undecided": int(counts.get("undecided", 0)),
+        **size_of_change(neurons, settings.fdr),
         "displaced": int(counts.get("displaced", 0)),
         **{
             f"mean_{name}": tested[name].mean()

@@ -40,6 +40,7 @@ def report(
     fdr: float = 0.05,
     seed: int = 0,
     permutations: int = 10_000,
+    min_effect: float = 0.0,
     title: str = "What the neurons know",
     comparisons: Sequence[Comparison] | None = None,
     sections: Sequence[Section] = (),
@@ -58,9 +59,10 @@ def report(
         fdr: false discovery rate of the tests.
         seed: random seed.
         permutations: maximum number per neuron; 0 disables the tests. Stages of one fold cannot be tested.
+        min_effect: corrected Hellinger distance that a change must exceed to be significant.
         title: plain text.
         comparisons: of these stages, instead of those of every two consecutive stages, layer by layer; the arguments
-            from `layer` to `permutations` have no effect then.
+            from `layer` to `min_effect` have no effect then.
         sections: the story, in order; one section per comparison by default.
 
     Returns:
@@ -81,7 +83,8 @@ def report(
     target, stages = checked_report_path(path), as_stages(stages)
     if comparisons is None:
         options = {"feature_type": feature_type, "weight": weight, "fdr": fdr, "seed": seed}
-        comparisons = _consecutive(stages, layer, permutations, options)
+        tests = {"permutations": permutations, "min_effect": min_effect}
+        comparisons = _consecutive(stages, layer, tests, options)
     pairs = _checked(stages, comparisons)
     styles = stage_styles([stage.name for stage in stages])
     story = list(sections) or [comparison_section(pair, stages, styles=styles) for pair in pairs]
@@ -103,7 +106,7 @@ def checked_report_path(path: Path | str) -> Path:
 def _consecutive(
     stages: Sequence[Stage],
     layer: str | Sequence[str] | None,
-    permutations: int,
+    tests: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> list[Comparison]:
     """Compare every two consecutive stages, layer by layer; stages of one fold are not tested."""
@@ -125,8 +128,8 @@ def _consecutive(
                 for stage in (before, after)
             ]
             folds = {side.folds for side in sides}
-            tests = permutations if len(folds) == 1 and folds != {1} else 0
-            comparisons.append(compare(before, after, layer=name, permutations=tests, **options))
+            settings = tests if len(folds) == 1 and folds != {1} else {"permutations": 0}
+            comparisons.append(compare(before, after, layer=name, **settings, **options))
             advance()
     return comparisons
 
