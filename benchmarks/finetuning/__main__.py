@@ -1,4 +1,4 @@
-"""What fine-tuning for sentiment changes in all-MiniLM-L6, over several trainings; writes tables to docs/finetuning.md.
+"""Measure what fine-tuning for sentiment changes in all-MiniLM-L6, over several trainings; writes docs/finetuning.md.
 
 `python -m benchmarks.finetuning FOLDER`, after `benchmarks.finetuning.train`. TXRAY_DATA names the folder with `imdb`,
 `wikitext-2` and `ud-ewt`. Stages and prunings lie in FOLDER/measured, so that an interrupted run resumes.
@@ -192,8 +192,9 @@ def concepts(runs: Sequence[Trained], corpora: dict[str, Corpus]) -> str:
                 best = [ranking.top(feature, 1) for ranking in later]
                 start = first.top(feature, 1)
                 changed = [shift.filter(feature=feature)["changed"].item() for shift in shifts]
+                name = "positive review" if feature_type == "label" else feature
                 lines.append(
-                    f"| {layer.removeprefix('encoder.')} | {'positive review' if feature_type == 'label' else feature} | "
+                    f"| {layer.removeprefix('encoder.')} | {name} | "
                     f"{start['strength'].item():.2f} | {spread([row['strength'].item() for row in best])} | "
                     f"{spread([row['control'].item() for row in best])} | {', '.join(map(str, changed))} |"
                 )

@@ -263,7 +263,7 @@ class _Split:
     def _names(self, neurons: Ints, n: int, seed: int) -> NDArray[np.int64]:
         """Return (neurons, n, words) features: the names, then random ones; -1 where a name has fewer."""
         name = self.name[neurons]
-        # Uniform numbers that depend on seed, neuron, draw and slot in the name, not on the neurons scored together.
+        # Uniform numbers that depend on seed, neuron, draw and slot of the name, not on the neurons scored together.
         slot = np.arange(1, n * self.words + 1, dtype=np.uint64).reshape(n, self.words)
         with np.errstate(over="ignore"):
             key = splitmix64(
