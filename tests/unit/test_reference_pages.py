@@ -166,7 +166,7 @@ def test_the_glossary_is_sorted_and_its_terms_are_used() -> None:
 
 def test_the_glossary_has_the_states_of_neurons(comparison: Comparison) -> None:
     states = comparison.neurons.schema["confident_state"].categories.to_list()  # type: ignore[attr-defined]
-    assert len(states) == 5
+    assert len(states) == 6
     assert all(f"- **{state}**: state of a neuron" in page("glossary.md") for state in states)
 
 
