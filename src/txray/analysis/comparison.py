@@ -22,6 +22,7 @@ from txray.analysis.subjects import (
     require_comparable,
     require_tagged,
     same_documents,
+    same_model,
     stage_of,
     subject,
     tagged_stages,
@@ -62,6 +63,8 @@ class Comparison(SavedResult):
             the tests, see `test`.
         summary: counts of the states and means over neurons, plain JSON values.
         same_documents: whether both stages read the same documents; None if unknown.
+        same_model: whether the same model, read in the same way, gave both stages: then only the text can explain
+            differences. None if unknown.
         tagged: both stages with tokens and parts of speech of the layer, if these were collected and tokens are
             compared; else None.
     """
@@ -74,6 +77,7 @@ class Comparison(SavedResult):
     neurons: pl.DataFrame
     summary: Mapping[str, Any]
     same_documents: bool | None = None
+    same_model: bool | None = None
     tagged: tuple[Stage, Stage] | None = None
 
     @property
@@ -97,6 +101,11 @@ class Comparison(SavedResult):
         return bool(self.summary.get("text_matched", False))
 
     @property
+    def only_text(self) -> bool:
+        """Return whether only the text can explain differences: one model read two texts."""
+        return self.same_model is True and self.same_documents is not True
+
+    @property
     def fdr(self) -> float | None:
         """Return the false discovery rate of the tests; None if there are none."""
         return float(self.summary["fdr"]) if self.tested else None
@@ -104,7 +113,7 @@ class Comparison(SavedResult):
     @property
     def findings(self) -> Findings:
         """Return counts of observed and tested states, and the sentences that report them."""
-        return Findings.of(self.neurons, self.fdr)
+        return Findings.of(self.neurons, self.fdr, only_text=self.only_text)
 
     def test(
         self,
@@ -178,13 +187,15 @@ class Comparison(SavedResult):
         if self.tested:
             label = test_label(number["fdr"], text_matched=self.text_matched)
             tests = (
-                f"significant ({label}): {number['changed']} of {number['tested']} shared changed, "
+                f"significant ({label}): {number['changed']} of {number['tested']} shared "
+                f"{'differ by text alone' if self.only_text else 'changed'}, "
                 f"{number['confident_avoided']} of {number['avoided']} avoided, "
                 f"{number['confident_gained']} of {number['gained']} gained"
             )
         counts = ", ".join(f"{number[state]} {state}" for state in STATES)
         stages = f"{self.before.stage!r} -> {self.after.stage!r}"
-        return f"Comparison({stages}, {self.feature_type!r}: {counts}; {tests})"
+        weights = ", same weights" if self.same_model else ""
+        return f"Comparison({stages}, {self.feature_type!r}{weights}: {counts}; {tests})"
 
     def _repr_html_(self) -> str:
         sentences = self.findings.sentences(self.before.stage, self.after.stage)
@@ -289,6 +300,7 @@ def stored_settings(comparison: Comparison) -> dict[str, Any]:
     return {
         "weight": comparison.weight,
         "same_documents": comparison.same_documents,
+        "same_model": comparison.same_model,
         "tagged": comparison.tagged is not None,
     }
 
@@ -320,6 +332,8 @@ def restored(
         neurons,
         summary,
         settings["same_documents"],
+        # Comparisons that were saved by earlier versions do not know it.
+        settings.get("same_model"),
         tagged_stages(*stages, layer) if settings["tagged"] else None,
     )
 
@@ -381,14 +395,15 @@ def compare(
     sides = subject(before), subject(after)
     p, q = (preferences_of(side, layer, feature_type) for side in sides)
     require_comparable(p, q)
-    neurons = neuron_table(p, q, weight)
+    neurons, one_model = neuron_table(p, q, weight), same_model(*sides, p.layer)
     comparison = Comparison(
         p,
         q,
         weight,
         neurons,
-        summary_of(p, q, weight, neurons),
+        {**summary_of(p, q, weight, neurons), "same_model": one_model},
         same_documents(*sides),
+        one_model,
         tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )
     return comparison if settings is None else comparison._tested(settings)

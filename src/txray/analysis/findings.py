@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import polars as pl
 
 from txray.analysis.rules import is_significant, is_tested, tested_state
-from txray.analysis.states import NOT_SIGNIFICANT, ONE_SIDED, STATE_NAMES, test_label, untested_label
+from txray.analysis.states import (
+    NOT_SIGNIFICANT,
+    ONE_SIDED,
+    SAME_WEIGHTS,
+    STATE_NAMES,
+    test_label,
+    untested_label,
+)
 from txray.text import plural
 
 
@@ -27,6 +34,7 @@ class Findings:
         tested_layers: number of layers whose tests are done.
         pending: whether the other layers are going to be tested.
         text_matched: whether the tests are at equal text.
+        only_text: whether one model read two texts, so that only these can explain differences.
     """
 
     fdr: float | None
@@ -39,9 +47,12 @@ class Findings:
     tested_layers: int
     pending: bool
     text_matched: bool = False
+    only_text: bool = False
 
     @classmethod
-    def of(cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False) -> Findings:
+    def of(
+        cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False, only_text: bool = False
+    ) -> Findings:
         """Count the neurons of a comparison.
 
         Args:
@@ -49,13 +60,14 @@ class Findings:
                 of the tests, or with nulls in them, nothing or not everything is tested.
             fdr: false discovery rate of the tests; None if there are none.
             pending: whether what is untested is going to be tested.
+            only_text: whether one model read two texts.
         """
         several = "layer" in neurons.columns
         layers = neurons["layer"].n_unique() if several else 1
         observed = _counts(neurons["state"])
         rows = neurons.filter(is_tested()) if "confident_state" in neurons.columns else neurons.clear()
         if fdr is None or not len(rows):
-            return cls(fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0)
+            return cls(fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0, False, only_text)
         tried = rows.filter(pl.col("q_value").is_not_null())
         return cls(
             fdr,
@@ -68,6 +80,7 @@ class Findings:
             rows["layer"].n_unique() if several else 1,
             pending and len(rows) < len(neurons),
             "text_matched" in rows.columns and bool(rows["text_matched"].any()),
+            only_text,
         )
 
     @property
@@ -104,9 +117,15 @@ class Findings:
         if not self.tested:
             return "no neuron in both stages is active enough to be tested"
         return (
-            f"{self.changed:,} of {plural(self.tested, 'tested neuron')} in both stages changed significantly "
-            f"({test_label(self.fdr, text_matched=self.text_matched)})"
+            f"{self.changed:,} of {plural(self.tested, 'tested neuron')} in both stages {self._verb} "
+            f"({test_label(self.fdr, text_matched=self.text_matched)}{', same weights' if self.only_text else ''})"
         )
+
+    @property
+    def _verb(self) -> str:
+        if not self.only_text:
+            return "changed significantly"
+        return f"{'differs' if self.changed == 1 else 'differ'} significantly between the texts"
 
     @property
     def one_sided(self) -> str:
@@ -140,7 +159,7 @@ class Findings:
         text = ", text-matched" if self.text_matched else ""
         return (
             f"At a false discovery rate (FDR) of {100 * self.fdr:g}%{text}, {self.changed:,} of "
-            f"{plural(self.tested, 'tested neuron')} changed significantly"
+            f"{plural(self.tested, 'tested neuron')} {self._verb}"
         )
 
     def sentences(self, before: str, after: str) -> list[str]:
@@ -149,7 +168,8 @@ class Findings:
         Args:
             before, after: names of the stages to show.
         """
-        return [self._observation(before, after), *self._tests()]
+        weights = [SAME_WEIGHTS] if self.only_text else []
+        return [self._observation(before, after), *self._tests(), *weights]
 
     def _observation(self, before: str, after: str) -> str:
         shared, verb = self.observed.get("shared", 0), "is" if self.observed.get("shared", 0) < 2 else "are"

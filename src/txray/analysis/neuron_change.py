@@ -42,6 +42,7 @@ class NeuronChange:
         values: its row of `Comparison.neurons`: column -> value.
         words: (before, after) polars, one row per feature that it prefers, the most distinctive (highest lift) first:
             feature, wins (selected activations), lift, mean (activation).
+        only_text: whether one model read two texts, so that only these can explain a difference.
         tags: polars, one row per part of speech, most wins first: tag, wins_before, wins_after; empty if the stages
             were collected without `pos`, or preferences were compared.
     """
@@ -56,6 +57,7 @@ class NeuronChange:
     values: Mapping[str, Any]
     words: tuple[pl.DataFrame, pl.DataFrame]
     tags: pl.DataFrame
+    only_text: bool
     _tagged: tuple[Stage, Stage] | None = field(repr=False)
 
     @classmethod
@@ -76,6 +78,7 @@ class NeuronChange:
             values,
             (distinctive_features(before, number), distinctive_features(after, number)),
             _tags(number, after.layer, comparison.tagged),
+            comparison.only_text,
             comparison.tagged,
         )
 
@@ -83,7 +86,7 @@ class NeuronChange:
     def sentence(self) -> str:
         """Return what happened to the neuron, in words; see `neuron_sentence`."""
         row = {**self.values, "significant": self.significant}
-        return neuron_sentence(row, self.feature_type, self.stages, self.fdr)
+        return neuron_sentence(row, self.feature_type, self.stages, self.fdr, only_text=self.only_text)
 
     def __repr__(self) -> str:
         before, after = (", ".join(map(repr, words["feature"].head(3))) or "nothing" for words in self.words)

@@ -81,6 +81,8 @@ def print_timeline(timeline: Timeline) -> None:
         if timeline.fdr is None
         else f"shared, avoided, gained: observed; changed, confident: {significant_label(timeline.fdr)}"
     )
+    for sentence in timeline.weights:
+        typer.echo(escape_control(sentence))
     for name in timeline.steps:
         for score in timeline.scores:
             correlation = timeline.correlation(score, name)

@@ -71,7 +71,8 @@ def change_numbers(
     """
     numbers = []
     if findings.tested:
-        numbers.append((f"changed significantly, of {count(findings.tested)}", count(findings.changed)))
+        verb = "differ by text alone" if findings.only_text else "changed significantly"
+        numbers.append((f"{verb}, of {count(findings.tested)}", count(findings.changed)))
     if len(compared):
         numbers.append((f"mean {distance.name}{note}", f"{compared[distance.column].to_numpy().mean():.2f}"))
         if distance.null is not None:

@@ -120,11 +120,10 @@ def _consecutive(
     comparisons = []
     with progress("comparing stages", len(pairs), unit="comparisons") as advance:
         for before, after, name in pairs:
-            sides = [
-                stage.preferences(layer=name, feature_type=options["feature_type"])
+            folds = {
+                stage.preferences(layer=name, feature_type=options["feature_type"]).folds
                 for stage in (before, after)
-            ]
-            folds = {side.folds for side in sides}
+            }
             tests = permutations if len(folds) == 1 and folds != {1} else 0
             comparisons.append(compare(before, after, layer=name, permutations=tests, **options))
             advance()
