@@ -1,334 +1,318 @@
-"""Interaction of model and text: whether what a model changes in a neuron differs between two texts."""
+"""Interaction of model and text: whether what a model changes in a neuron depends on the text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.stats import t as student
 
-from txray.analysis.significance.fold_counts import CELLS
+from txray.analysis.significance.downsampling import downsample
+from txray.analysis.significance.fold_counts import CELLS, FoldCounts
+from txray.analysis.significance.rng import generator_for
+from txray.analysis.significance.text_matching import text_matched
 from txray.arrays import Bools, Floats, Ints
 from txray.preferences.distributions import positions
 from txray.preferences.grouped_stats import run_starts
 from txray.preferences.preferences import Preferences
 
 _SMALL = 1e-9
-"""Shares closer than this to 0 or 1, and variances below this, are rounding errors."""
-
-_TAIL = 0.025
-"""Probability beyond each bound of an interval."""
-
-
-@dataclass(frozen=True, eq=False)
-class ModelWins:
-    """What two models select on two texts: activations of each (neuron, feature), fold by fold.
-
-    Only features that a neuron selects on both texts, in at least one of the models, are listed: the others say nothing
-    about the difference. Columns 0 .. folds-1 are the folds of the first text, the others those of the second.
-
-    Attributes:
-        neuron: (n_pairs,) ascending.
-        both: (n_pairs, 2 * folds) scipy CSR, activations of both models together.
-        second: (n_pairs, 2 * folds) scipy CSR, those of the second model.
-        n_neurons: number of neurons of the layer.
-    """
-
-    neuron: Ints
-    both: Any
-    second: Any
-    n_neurons: int
-
-    @classmethod
-    def of(cls, stages: Sequence[Preferences], *, by: Literal["count", "sum"] = "count") -> ModelWins:
-        """Count activations or, so that changes of their strength are seen as well, add them up.
-
-        Sums are divided by the mean activation of each (neuron, feature), so that both are of the same size.
-
-        Args:
-            stages: the first model on the first and the second text, then the second model on both.
-            by: `count` or `sum`.
-        """
-        folds = stages[0].folds
-        names = sorted({name for stage in stages for name in stage.features.tolist()})
-        key = np.concatenate(
-            [
-                stage.neuron * len(names) + positions(stage.features, names)[stage.feature_id]
-                for stage in stages
-            ]
-        )
-        column = np.concatenate([stage.fold + number % 2 * folds for number, stage in enumerate(stages)])
-        count, value = (
-            np.concatenate([np.asarray(getattr(stage, name), np.float64) for stage in stages])
-            for name in ("count", by)
-        )
-        of_second = np.repeat([False, False, True, True], [len(stage.neuron) for stage in stages])
-        pairs, row = np.unique(key, return_inverse=True)
-        if by == "sum":
-            # Activations of 0 may be selected; a feature with nothing else says nothing.
-            of_pair = np.bincount(row, value, len(pairs))
-            value = (
-                value
-                * np.divide(np.bincount(row, count), of_pair, out=np.zeros_like(of_pair), where=of_pair > 0)[
-                    row
-                ]
-            )
-        both, second = (
-            sp.csr_array((value[rows], (row[rows], column[rows])), shape=(len(pairs), 2 * folds))
-            for rows in (np.ones(len(row), np.bool_), of_second)
-        )
-        return cls(pairs // max(len(names), 1), both, second, stages[0].n_neurons)._on_both_texts()
-
-    def _on_both_texts(self) -> ModelWins:
-        texts = self.both[:, : self.folds], self.both[:, self.folds :]
-        return self._rows(
-            np.flatnonzero(np.all([np.asarray(text.sum(axis=1)) > 0 for text in texts], axis=0))
-        )
-
-    def _rows(self, rows: Ints) -> ModelWins:
-        return replace(self, neuron=self.neuron[rows], both=self.both[rows], second=self.second[rows])
-
-    @property
-    def folds(self) -> int:
-        """Return the number of folds of a text."""
-        return int(self.both.shape[1]) // 2
-
-    def of_texts(self) -> Floats:
-        """Return (n_neurons, 2) activations of both models on the listed features, in each text."""
-        texts = self.both[:, : self.folds], self.both[:, self.folds :]
-        sums = [np.bincount(self.neuron, np.asarray(text.sum(axis=1)), self.n_neurons) for text in texts]
-        return np.stack(sums, axis=1)
-
-    def subset(self, mask: Bools) -> ModelWins:
-        """Return the rows of the neurons of a (n_neurons,) mask only, under the same numbers."""
-        return self._rows(np.flatnonzero(mask[self.neuron]))
-
-    def without_fold(self, fold: int) -> ModelWins:
-        """Return what is left without one fold of each text."""
-        weight = np.ones(2 * self.folds)
-        weight[[fold, fold + self.folds]] = 0
-        both, second = (sp.csr_array(matrix @ sp.diags_array(weight)) for matrix in (self.both, self.second))
-        return replace(self, both=both, second=second)._on_both_texts()
+"""Shares closer than this to 0 or 1, and numbers relative to their size, are rounding errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class TwoModels:
-    """What two models select on two texts, as numbers and as sums of activations."""
+    """What two models select on two texts.
 
-    count: ModelWins
-    sum: ModelWins
+    Attributes:
+        first: of the model before: the sides are its two texts.
+        second: of the model after, with the same (neuron, feature) pairs and features.
+    """
+
+    first: FoldCounts
+    second: FoldCounts
 
     @classmethod
     def of(cls, stages: Sequence[Preferences]) -> TwoModels:
-        """Return both; see `ModelWins.of`."""
-        return cls(ModelWins.of(stages), ModelWins.of(stages, by="sum"))
+        """Align four stages: the model before on the first and the second text, then the model after on both."""
+        folds = stages[0].folds
+        names = sorted({name for stage in stages for name in stage.features.tolist()})
+        of_feature = [positions(stage.features, names) for stage in stages]
+        keys = [
+            stage.neuron * max(len(names), 1) + feature[stage.feature_id]
+            for stage, feature in zip(stages, of_feature, strict=True)
+        ]
+        pairs = np.unique(np.concatenate(keys))
+        neuron, feature = np.divmod(pairs, max(len(names), 1))
+        rows = [np.searchsorted(pairs, key) for key in keys]
+        number, squares = np.zeros(len(pairs)), np.zeros(len(pairs))
+        for row, stage in zip(rows, stages, strict=True):
+            np.add.at(number, row, stage.count)
+            np.add.at(squares, row, stage.sum_sq)
+
+        def counts(first: int) -> FoldCounts:
+            sides = [(stages[first + text], rows[first + text], text * folds) for text in (0, 1)]
+            row, column = (
+                np.concatenate(parts)
+                for parts in ([row for _, row, _ in sides], [stage.fold + shift for stage, _, shift in sides])
+            )
+            # Row numbers as values, from 1 so that none is 0: sorted once, they order counts and sums.
+            order = sp.csr_array((np.arange(1, len(row) + 1), (row, column)), shape=(len(pairs), 2 * folds))
+            order.sort_indices()
+
+            def matrix(name: str) -> Any:
+                values = np.concatenate([getattr(stage, name) for stage, _, _ in sides]).astype(np.float64)
+                return sp.csr_array((values[order.data - 1], order.indices, order.indptr), shape=order.shape)
+
+            occurrences = np.zeros((len(names), 2 * folds))
+            for text in (0, 1):
+                occurrences[of_feature[first + text], text * folds : (text + 1) * folds] = stages[
+                    first + text
+                ].corpus_counts.T
+            return FoldCounts(
+                neuron,
+                matrix("count"),
+                matrix("sum"),
+                stages[0].n_neurons,
+                feature,
+                sp.csr_array(occurrences),
+                squares / number,
+            )
+
+        return cls(counts(0), counts(2))
 
     @property
     def folds(self) -> int:
         """Return the number of folds of a text."""
-        return self.count.folds
+        return self.first.folds
 
     def subset(self, mask: Bools) -> TwoModels:
-        """Return those of the neurons of a (n_neurons,) mask only, under the same numbers."""
-        return TwoModels(self.count.subset(mask), self.sum.subset(mask))
+        """Return the pairs of the neurons of a (n_neurons,) mask only, under the same numbers."""
+        return TwoModels(self.first.subset(mask), self.second.subset(mask))
+
+    def diagonals(self, draws: int, seed: int) -> list[FoldCounts]:
+        """Return random draws of what the interaction compares, at equal text and equal numbers of activations.
+
+        Before: the first model on the first text and the second model on the second text. After: the second model on
+        the first text and the first model on the second. Their difference is half the difference between what the model
+        changes on the first and on the second text; whatever the model changes on both, or the text in both, is on both
+        sides. Of each neuron, as many activations of all four stages are drawn, on texts that are matched.
+        """
+        random, texts = generator_for(seed, "interaction"), generator_for(seed, "texts")
+        matched = zip(
+            text_matched(self.first, draws, texts), text_matched(self.second, draws, texts), strict=True
+        )
+        result = []
+        for models in matched:
+            folds = self.folds
+            wins = [model.wins() for model in models]
+            fewest = np.min([win[:, part].sum(axis=1) for win in wins for part in _texts(folds)], axis=0)
+            first, second = (_equal(model, fewest.astype(np.int64), random) for model in models)
+            result.append(
+                replace(
+                    first,
+                    **{
+                        name: sp.csr_array(
+                            sp.hstack(_crossed(getattr(first, name), getattr(second, name), folds))
+                        )
+                        for name in ("count", "sum", "occurrences")
+                    },
+                )
+            )
+        return result
+
+
+def _texts(folds: int) -> tuple[slice, slice]:
+    """Return the columns of the first and of the second text."""
+    return slice(0, folds), slice(folds, 2 * folds)
+
+
+def _crossed(first: Any, second: Any, folds: int) -> tuple[Any, Any]:
+    """Return the two diagonals of two matrices of (first text, second text), each (n, folds)."""
+    one, other = _texts(folds)
+    return first[:, one] + second[:, other], second[:, one] + first[:, other]
+
+
+def _equal(model: FoldCounts, size: Ints, random: np.random.Generator) -> FoldCounts:
+    """Return a copy with (n_neurons,) `size` activations on each of both texts, drawn without replacement."""
+    neuron = np.repeat(model.neuron, np.diff(model.count.indptr))
+    drawn = model.count.data.copy()
+    for side in (0, 1):
+        # Cells ascend by neuron, then by feature and fold.
+        cells = np.flatnonzero((model.count.indices >= model.folds) == side)
+        drawn[cells] = downsample(model.count.data[cells].astype(np.int64), neuron[cells], size, random)
+    return model.thinned(drawn)
 
 
 def interaction_statistic(models: TwoModels, left: Floats) -> Floats:
-    """Return the larger `share_statistic` of numbers and of sums of activations.
+    """Return how much what the second model changes differs between sets of folds and their complements.
 
-    The first sees changes of how often features are selected, the second also changes of how strongly.
-    """
-    return np.fmax(share_statistic(models.count, left), share_statistic(models.sum, left))
-
-
-def share_statistic(wins: ModelWins, left: Floats) -> Floats:
-    """Return how much the second model's share of each feature differs between sets of folds and their complements.
-
-    If a model changes a neuron in the same way on both texts, the second model has a constant share of the activations
-    that both models select for a feature, whatever the text: how often the feature occurs, and how strongly its
-    contexts drive the neuron, are the same for both models. One factor per text for the model as a whole is allowed. d
-    is the number of the second model's activations in the set beyond that, pi the share of the set in the activations
-    of both. The statistic is
+    The two models read the same words, and per occurrence of a feature they select it at different rates; without an
+    interaction, this difference is the same on both texts. So of all that the second model selects more often than the
+    first, a set has a share pi, as of the occurrences of the feature; d is what it has beyond that. The statistic is
 
         sum_f (d_f^2 / V_f - pi_f (1 - pi_f)) / sqrt(sum_f (pi_f (1 - pi_f))^2)
 
-    where V_f is the variance of d_f / sqrt(pi_f (1 - pi_f)): that of independent activations, times the dispersion of
-    the neuron, because both models read the same words, and words of one document depend on each other. Its mean is 0,
-    and its variance constant, for any assignment of folds.
+    where V_f is the number of activations of both models, times the dispersion of the neuron: both models tend to
+    select the same words, and words of one document depend on each other. Activations are weighted so that each feature
+    counts as if it occurred equally often in both texts, and each model responded equally often on both: these are
+    differences of the texts and of rates. The mean of the statistic is 0, and its variance constant, for any set. It is
+    computed from numbers of activations and from their sums; the larger of the two is returned. The first sees changes
+    of how often features are selected, the second also changes of how strongly.
 
     Args:
-        wins: of both models on both texts.
-        left: (2 * folds, n) 1 for folds of the set, 0 for the others.
+        models: their activations on both texts.
+        left: (2 * folds, n) 1 for folds of the set, 0 for the others; the first folds are those of the first text.
 
     Returns:
-        (n_neurons, n); NaN for neurons with fewer than two features on both texts.
+        (n_neurons, n); NaN for neurons without activations in any of the four stages, on features of both texts.
     """
-    values = np.full((wins.n_neurons, left.shape[1]), np.nan)
-    starts = run_starts(wins.neuron)
+    values = np.full((models.first.n_neurons, left.shape[1]), np.nan)
+    starts = run_starts(models.first.neuron)
     if not len(starts):
         return values
-    test = _Shares.of(wins, starts)
-    at_once = max(1, CELLS // len(wins.neuron))
+    summing = models.first.summing(starts)
+    occurrences = _Occurrences.of(models)
+    tests = [
+        _Differences.of(occurrences, *pair, summing)
+        for pair in (
+            (models.first.count, models.second.count),
+            _scaled_sums(models),
+        )
+    ]
+    rows = models.first.neuron[starts]
+    at_once = max(1, CELLS // len(models.first.neuron))
     for start in range(0, left.shape[1], at_once):
         part = slice(start, start + at_once)
-        values[wins.neuron[starts], part] = test.statistic(left[:, part])
-    few = np.diff(np.append(starts, len(wins.neuron))) < 2
-    values[wins.neuron[starts][few]] = np.nan
+        share = occurrences.share(left[:, part])
+        values[rows, part] = np.maximum(*(test.statistic(left[:, part], share) for test in tests))
+    values[rows[~np.all([test.known for test in tests], axis=0)]] = np.nan
     return values
 
 
+def _scaled_sums(models: TwoModels) -> tuple[Any, Any]:
+    """Return the sums of activations of both models, divided by the mean activation of each pair.
+
+    So that a strong feature does not count for more than as many activations of a weak one.
+    """
+    total, number = (
+        sum(np.asarray(getattr(model, name).sum(axis=1)) for model in (models.first, models.second))
+        for name in ("sum", "count")
+    )
+    # Activations of 0 may be selected; a feature with nothing else says nothing.
+    scale = sp.diags_array(np.divide(number, total, out=np.zeros_like(total), where=total > 0))
+    return sp.csr_array(scale @ models.first.sum), sp.csr_array(scale @ models.second.sum)
+
+
 @dataclass(frozen=True, eq=False)
-class _Shares:
-    """The sums over features that statistic and effect size need.
+class _Occurrences:
+    """Occurrences of the features of each pair, as if they occurred equally often in both texts.
 
     Attributes:
-        wins: of both models.
-        total: (n_pairs,) activations of both models in all folds.
-        excess: (n_pairs, 2 * folds) scipy CSR, activations of the second model less its share of those of both.
-        variance: (n_pairs,) V of `share_statistic`.
-        row: (n_pairs,) row of each pair's neuron among those that have pairs.
+        weight: (n_pairs, 2) weight of an occurrence in each text; 0 where a feature is in one of them only.
+        matrix: (n_features_in_use, 2 * folds) scipy CSR, weighted occurrences.
+        total: (n_features_in_use,) their sum.
+        row: (n_pairs,) row of each pair in `matrix`.
+    """
+
+    weight: Floats
+    matrix: Any
+    total: Floats
+    row: Ints
+
+    @classmethod
+    def of(cls, models: TwoModels) -> _Occurrences:
+        feature, row = np.unique(models.first.feature, return_inverse=True)
+        # The same for both models, unless one of them cannot read some of the words.
+        text = sp.csr_array((models.first.occurrences[feature] + models.second.occurrences[feature]) / 2)
+        of_text = np.stack([np.asarray(text[:, part].sum(axis=1)) for part in _texts(models.folds)], axis=1)
+        fewer = of_text.min(axis=1, keepdims=True)
+        weight = np.divide(fewer, of_text, out=np.zeros_like(of_text), where=of_text > 0)
+        matrix = _weighted(text, weight)
+        return cls(weight[row], matrix, np.asarray(matrix.sum(axis=1)), row)
+
+    def share(self, left: Floats) -> Floats:
+        """Return (n_pairs, n) shares of sets of folds in the occurrences; 0 where there are none."""
+        part = np.asarray(self.matrix @ left)
+        total = self.total[:, None]
+        return np.asarray(np.divide(part, total, out=np.zeros_like(part), where=total > 0)[self.row])
+
+
+def _weighted(matrix: Any, weight: Floats) -> Any:
+    """Return a (n, 2 * folds) matrix whose rows are multiplied by (n, 2) weights of both texts."""
+    folds = matrix.shape[1] // 2
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    data = matrix.data * weight[row, (matrix.indices >= folds).astype(np.int64)]
+    return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _Differences:
+    """Differences between the models, less what they are on both texts together.
+
+    Attributes:
+        excess: (n_pairs, 2 * folds) scipy CSR, weighted activations of the second model less those of the first, less
+            their mean per occurrence; rows sum to 0.
+        variance: (n_pairs,) V of `interaction_statistic`.
+        known: (n_rows,) whether a neuron has activations in all four stages.
         summing: (n_rows, n_pairs) sums pairs per neuron.
     """
 
-    wins: ModelWins
-    total: Floats
     excess: Any
     variance: Floats
-    row: Ints
+    known: Bools
     summing: Any
 
     @classmethod
-    def of(cls, wins: ModelWins, starts: Ints) -> _Shares:
-        ends = np.append(starts, len(wins.neuron))
-        shape = len(starts), len(wins.neuron)
-        summing = sp.csr_array((np.ones(shape[1]), np.arange(shape[1]), ends), shape=shape)
-        row = np.repeat(np.arange(len(starts)), np.diff(ends))
-        total = np.asarray(wins.both.sum(axis=1))
-        share = np.asarray(wins.second.sum(axis=1)) / total
-        # A share that is 1 but for rounding must leave no excess.
-        share = np.where(np.abs(share - np.round(share)) < _SMALL, np.round(share), share)
-        excess = sp.csr_array(wins.second - sp.diags_array(share) @ wins.both)
+    def of(cls, occurrences: _Occurrences, first: Any, second: Any, summing: Any) -> _Differences:
+        folds = first.shape[1] // 2
+        row = np.repeat(np.arange(summing.shape[0]), np.diff(summing.indptr))
+        models = [_weighted(model, occurrences.weight) for model in (first, second)]
+        wins = np.stack(
+            [summing @ np.asarray(model[:, part].sum(axis=1)) for model in models for part in _texts(folds)],
+            axis=1,
+        )
+        # (n_rows, 4): the model before on both texts, the model after on both: to equal totals.
+        equal = np.divide(wins.mean(axis=1, keepdims=True), wins, out=np.zeros_like(wins), where=wins > 0)
+        models = [
+            _weighted(model, equal[row, 2 * number : 2 * number + 2]) for number, model in enumerate(models)
+        ]
+        difference = sp.csr_array(models[1] - models[0])
+        per_occurrence = np.divide(
+            np.asarray(difference.sum(axis=1)),
+            occurrences.total[occurrences.row],
+            out=np.zeros(len(row)),
+            where=occurrences.total[occurrences.row] > 0,
+        )
+        expected = sp.diags_array(per_occurrence) @ occurrences.matrix[occurrences.row]
+        excess = sp.csr_array(difference - expected)
+        number = sum(np.asarray(model.sum(axis=1)) for model in models)
         excess.data[np.abs(excess.data) < _SMALL] = 0
-        # The variance of a hypergeometric number, where activations are counted.
-        independent = share * (1 - share) * np.square(total) / np.maximum(total - 1, 1)
-        concentration = np.asarray(wins.both.power(2).sum(axis=1)) / np.square(total)
+        concentration = np.divide(
+            np.asarray(occurrences.matrix.power(2).sum(axis=1)),
+            np.square(occurrences.total),
+            out=np.ones_like(occurrences.total),
+            where=occurrences.total > 0,
+        )[occurrences.row]
         observed = summing @ np.asarray(excess.power(2).sum(axis=1))
-        expected = summing @ (independent * (1 - concentration))
-        dispersion = np.divide(observed, expected, out=np.ones_like(observed), where=expected > _SMALL)
-        return cls(wins, total, excess, independent * dispersion[row], row, summing)
+        independent = summing @ (number * (1 - concentration))
+        dispersion = np.divide(observed, independent, out=np.zeros_like(observed), where=independent > _SMALL)
+        return cls(excess, number * dispersion[row], (wins > 0).all(axis=1), summing)
 
-    def deviations(self, left: Floats) -> tuple[Floats, Floats]:
-        """Return (n_pairs, n) d, without one factor per text, and pi (1 - pi)."""
-        share = np.asarray(self.wins.both @ left) / self.total[:, None]
+    def statistic(self, left: Floats, share: Floats) -> Floats:
+        """Return (n_rows, n) statistics of sets of folds with (n_pairs, n) shares of the occurrences."""
         spread = share * (1 - share)
-        spread[spread < _SMALL] = 0
+        spread[(spread < _SMALL) | (self.variance[:, None] <= _SMALL)] = 0
         excess = np.asarray(self.excess @ left)
+        # How often the models respond at all varies between folds; that is no interaction of preferences.
         weighted = self.variance[:, None] * spread
         whole = self.summing @ weighted
-        overall = np.divide(self.summing @ excess, whole, out=np.zeros_like(whole), where=whole > _SMALL)
-        return excess - weighted * overall[self.row], spread
-
-    def statistic(self, left: Floats) -> Floats:
-        """Return (n_rows, n) `share_statistic`."""
-        excess, spread = self.deviations(left)
-        varies = (self.variance[:, None] > _SMALL) & (spread > 0)
-        terms = np.divide(np.square(excess), self.variance[:, None], out=np.zeros_like(excess), where=varies)
-        spread = np.where(varies, spread, 0)
+        overall = np.divide(self.summing @ excess, whole, out=np.zeros_like(whole), where=whole > 0)
+        row = np.repeat(np.arange(len(overall)), np.diff(self.summing.indptr))
+        terms = np.square(excess - weighted * overall[row])
+        np.divide(terms, self.variance[:, None], out=terms, where=spread > 0)
         scale = np.sqrt(self.summing @ np.square(spread))
-        centred = self.summing @ (terms - spread)
+        centred = self.summing @ np.where(spread > 0, terms - spread, 0)
         return np.asarray(np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0))
-
-    def sums(self) -> tuple[Floats, Floats]:
-        """Return (n_rows,) twice: numerator and denominator of the squared effect size of the observed texts."""
-        folds = self.wins.folds
-        excess, spread = (part[:, 0] for part in self.deviations(np.repeat([1.0, 0.0], folds)[:, None]))
-        weighted = self.variance * spread
-        whole = self.summing @ weighted
-        # The factor per text is estimated from the same data, and takes up as much of the variance.
-        leverage = np.divide(
-            weighted, whole[self.row], out=np.zeros_like(weighted), where=whole[self.row] > _SMALL
-        )
-        beyond = np.square(excess) - weighted * (1 - leverage)
-        effective = self.total * spread
-        terms = np.divide(beyond, effective, out=np.zeros_like(beyond), where=effective > 0)
-        return np.asarray(self.summing @ terms), np.asarray(self.summing @ effective)
-
-
-@dataclass(frozen=True, eq=False)
-class InteractionSize:
-    """How much what a model changes differs between two texts: neurons of a layer, and the layer as a whole.
-
-    The size is the root mean square, over the features that a neuron selects on both texts, of the difference between
-    the texts of the second model's share of the activations. It is 0 if the model changes the neuron in the same way on
-    both texts, and 1 if on one text only the first model selects each feature, and on the other only the second. The
-    variance of the samples is subtracted, so that it is not larger for neurons with few activations.
-
-    Attributes:
-        size: (n_neurons,) in [0, 1]; NaN for neurons with fewer than two features on both texts.
-        low, high: (n_neurons,) bounds of its 95% interval, from leaving out each fold in turn.
-        layer, layer_low, layer_high: of all neurons together, weighted by their activations.
-    """
-
-    size: Floats
-    low: Floats
-    high: Floats
-    layer: float
-    layer_low: float
-    layer_high: float
-
-    @classmethod
-    def of(cls, wins: ModelWins) -> InteractionSize:
-        """Estimate sizes from the activations of both models."""
-        parts = [_sums_of_neurons(wins)]
-        used = np.flatnonzero(np.asarray(wins.both.sum(axis=0)).reshape(2, wins.folds).any(axis=0))
-        parts += [_sums_of_neurons(wins.without_fold(fold)) for fold in used.tolist()]
-        beyond, effective = (np.stack(part) for part in zip(*parts, strict=True))
-        squared = _ratio(beyond, effective)
-        of_layer = _ratio(np.nansum(beyond, axis=1), np.nansum(effective, axis=1))
-        half, layer_half = _half_width(squared), _half_width(of_layer)
-        return cls(
-            _root(squared[0]),
-            _root(squared[0] - half),
-            _root(squared[0] + half),
-            float(_root(of_layer[0])),
-            float(_root(of_layer[0] - layer_half)),
-            float(_root(of_layer[0] + layer_half)),
-        )
-
-
-def _sums_of_neurons(wins: ModelWins) -> tuple[Floats, Floats]:
-    """Return (n_neurons,) sums of `_Shares.sums`; NaN for neurons with fewer than two features on both texts."""
-    result = np.full((2, wins.n_neurons), np.nan)
-    starts = run_starts(wins.neuron)
-    if len(starts):
-        result[:, wins.neuron[starts]] = _Shares.of(wins, starts).sums()
-        few = np.diff(np.append(starts, len(wins.neuron))) < 2
-        result[:, wins.neuron[starts][few]] = np.nan
-    return result[0], result[1]
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Return quotients; NaN where there is nothing to divide by."""
-    known = np.nan_to_num(denominator) > 0
-    return np.asarray(np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=known))
-
-
-def _half_width(squared: Floats) -> Floats:
-    """Return (...) half the width of the 95% intervals, from (1 + n_folds, ...): the estimate, then without each fold.
-
-    NaN where an estimate is missing, or there are fewer than three folds.
-    """
-    n = len(squared) - 1
-    if n < 3:
-        return np.full(squared.shape[1:], np.nan)
-    without = squared[1:]
-    variance = (n - 1) / n * np.square(without - without.mean(axis=0)).sum(axis=0)
-    return np.asarray(student.ppf(1 - _TAIL, n - 1) * np.sqrt(variance))
-
-
-def _root(squared: Floats) -> Floats:
-    """Return the square root in [0, 1] of a square that may have left it by chance."""
-    return np.sqrt(np.clip(squared, 0, 1))
