@@ -5,6 +5,8 @@ Everything here is computed from preferences, or from sums over activations, wit
 
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.correlation import RankCorrelation, rank_correlation
+from txray.analysis.decomposition import Decomposition
+from txray.analysis.decomposition_tables import COMPARED, MARGINS, VERDICTS
 from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
 from txray.analysis.effect_sizes import EffectSize, effect_size
 from txray.analysis.findings import Findings
@@ -24,16 +26,20 @@ from txray.analysis.timelines import Timeline, timeline
 
 __all__ = [
     "CHANGES",
+    "COMPARED",
     "CONFIDENT_STATES",
     "DISTANCES",
+    "MARGINS",
     "MATCH_STATES",
     "MEASURES",
     "REFERENCES",
     "SHOWN_STATES",
     "STATES",
+    "VERDICTS",
     "BestMatches",
     "Comparison",
     "CrossMoments",
+    "Decomposition",
     "EffectSize",
     "Findings",
     "LayerSimilarity",

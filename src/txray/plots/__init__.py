@@ -1,6 +1,7 @@
 """Figures: each function takes results and returns a plotly figure; nothing is written or shown."""
 
 from txray.plots.curves import classifier_curves, training_curves
+from txray.plots.decomposition import decomposition, model_and_text
 from txray.plots.export import save_figure, save_figures, to_html
 from txray.plots.flow import knowledge_flow
 from txray.plots.frequency import pos_frequency
@@ -23,6 +24,7 @@ from txray.plots.volcano import volcano
 __all__ = [
     "StageStyle",
     "classifier_curves",
+    "decomposition",
     "gained_neurons",
     "gained_table",
     "hellinger_length",
@@ -34,6 +36,7 @@ __all__ = [
     "mass_activation",
     "matching",
     "matching_curve",
+    "model_and_text",
     "most_changed_neurons",
     "neuron_detail",
     "pos_first",

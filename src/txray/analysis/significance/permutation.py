@@ -196,3 +196,28 @@ def q_values(p_value: Floats) -> Floats:
     if tested.any():
         q[tested] = false_discovery_control(p_value[tested])
     return q
+
+
+def layer_p_value(
+    draw: FoldCounts, statistic: Statistic, *, paired: bool, n: int, random: np.random.Generator
+) -> float:
+    """Return the p-value of a layer as a whole: of the sum of the statistic over its neurons; NaN without any.
+
+    All neurons are permuted together, so that it does not matter how they depend on each other.
+
+    Args:
+        draw: the two stages at equal numbers of activations.
+        statistic: larger where two sets of folds differ more.
+        paired: see `assignments`.
+        n: number of permutations.
+        random: random generator.
+    """
+    values = statistic(draw, observed(draw.folds))[:, 0]
+    known = np.isfinite(values)
+    if not known.any():
+        return float("nan")
+    total = values[known].sum()
+    permuted = np.nan_to_num(statistic(draw, assignments(draw.folds, n, paired, random))[known], nan=1.0).sum(
+        axis=0
+    )
+    return float((1 + (permuted >= total - EQUAL * max(1.0, abs(total))).sum()) / (1 + n))
