@@ -192,13 +192,17 @@ class Decomposition(SavedResult):
 
     def margin_name(self, margin: str) -> str:
         """Return what a margin compares, in words: `model: A → B, on reviews`."""
+        return ", ".join(filter(None, self.margin_parts(margin)))
+
+    def margin_parts(self, margin: str) -> tuple[str, str]:
+        """Return what a margin varies and what it holds fixed: `model: A → B`, `on reviews`."""
         (a, b), (one, two) = self.models, self.texts
         return {
-            "model_on_a": f"model: {a} → {b}, on {one}",
-            "model_on_b": f"model: {a} → {b}, on {two}",
-            "text_in_a": f"text: {one} → {two}, in {a}",
-            "text_in_b": f"text: {one} → {two}, in {b}",
-            INTERACTION: "interaction of model and text",
+            "model_on_a": (f"model: {a} → {b}", f"on {one}"),
+            "model_on_b": (f"model: {a} → {b}", f"on {two}"),
+            "text_in_a": (f"text: {one} → {two}", f"in {a}"),
+            "text_in_b": (f"text: {one} → {two}", f"in {b}"),
+            INTERACTION: ("interaction of model and text", ""),
         }[margin]
 
     def sentences(self, layer: str | None = None) -> list[str]:
@@ -464,4 +468,10 @@ def _reduced(stage: Stage, layers: Sequence[str], feature_type: str) -> Stage:
     """Return a stage with nothing but the layers, the feature type, and the parts of speech that go with tokens."""
     types = {feature_type, "pos"} if feature_type == "token" else {feature_type}
     collected = {key: part for key, part in stage.collected.items() if key[0] in layers and key[1] in types}
-    return Stage(stage.name, collected, pl.DataFrame(schema=EXEMPLAR_SCHEMA), tags=stage.tags)
+    # Of the manifest, what says which model read which text.
+    manifest = {
+        name: stage.manifest[name]
+        for name in ("model", "reading", "corpus", "layers")
+        if name in stage.manifest
+    }
+    return Stage(stage.name, collected, pl.DataFrame(schema=EXEMPLAR_SCHEMA), manifest, stage.tags)

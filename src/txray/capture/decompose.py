@@ -10,7 +10,7 @@ from typing import Any
 
 from txray.analysis.decomposition import Decomposition, two_names
 from txray.analysis.significance.tests import SignificanceSettings
-from txray.capture.collect import DEFAULT_FOLDS, collect
+from txray.capture.collect import collect
 from txray.capture.layer import Layer, as_layers
 from txray.capture.request import Engine
 from txray.capture.selection import Selection
@@ -19,6 +19,7 @@ from txray.corpus.corpus import Corpus
 from txray.errors import UsageError
 from txray.files import write_text
 from txray.models.load import as_source
+from txray.preferences.folds import DEFAULT_FOLDS
 from txray.preferences.manifest import MANIFEST
 from txray.preferences.preferences import Weight
 from txray.preferences.stage import Stage

@@ -13,7 +13,6 @@ from txray.errors import UsageError
 
 if TYPE_CHECKING:
     from txray.analysis import Decomposition
-    from txray.corpus import Corpus
 
 
 @expand_option_groups
@@ -48,6 +47,12 @@ def decompose(
     names: Annotated[
         str, typer.Option(help="Names of the two models to show, with a comma between them.")
     ] = "A,B",
+    text_names: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of the two texts to show, with a comma between them; by default those of the texts."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -75,12 +80,13 @@ def decompose(
     from txray.training import device_of
 
     models = names.split(",")
-    settings = {"models": models, **vars(comparison_options)}
+    texts = None if text_names is None else text_names.split(",")
+    settings = {"models": models, "texts": texts, **vars(comparison_options)}
     if out is not None:
         require_replaceable(out / RESULT, (Decomposition.SUMMARY_FILE,))
     if len(inputs) != 2:
         if text is not None or text_b is not None:
-            raise UsageError(f"decompose: {len(inputs)} inputs and --text; with a text, name two models")
+            raise UsageError(f"decompose: {len(inputs)} inputs and --text; name two models to read texts")
         result = Decomposition.of(
             [Path(folder) for folder in inputs],
             layers=collect_options.layer or None,
@@ -100,11 +106,13 @@ def decompose(
                 text_format, text_b, tokenized, html, comparison_options.seed, split_b or split
             )
         )
-        corpora: list[Corpus] = [collect_options.annotated(choice.open()) for choice in (first, second)]
+        corpora = [collect_options.annotated(choice.open()) for choice in (first, second)]
         loaded = [options.open_source(model).to(device_of(device)) for model in inputs]
         result = decompose_models(
-            *loaded,
-            *corpora,
+            loaded[0],
+            loaded[1],
+            corpora[0],
+            corpora[1],
             layers=collect_options.layers(loaded[0], str(device_of(device))),
             feature_types=collect_options.feature_type,
             selection=collect_options.selection,

@@ -11,6 +11,7 @@ import polars as pl
 from txray.analysis.decomposition_tables import COMPARED, INTERACTION, MARGINS
 from txray.analysis.shown_distance import CORRECTED, corrected_words
 from txray.analysis.states import fdr_label
+from txray.arrays import Floats
 from txray.plots import theme
 from txray.plots.features import distinctive
 from txray.plots.frame import add_frame, caption, empty_figure
@@ -70,14 +71,21 @@ def decomposition(decomposition: Decomposition, layer: str | None = None) -> go.
         xanchor="left",
         font={"color": theme.MUTED},
     )
-    names = [sanitize(decomposition.margin_name(margin)) for margin in MARGINS]
+    names = [
+        "<br>".join(
+            escape(fitted(sanitize(part), _MAX_NAME, theme.SIZE))
+            for part in decomposition.margin_parts(margin)
+            if part
+        )
+        for margin in MARGINS
+    ]
     figure.update_xaxes(
         range=[-0.02, 1.2], tickvals=[0, 0.2, 0.4, 0.6, 0.8, 1], title_text=f"{CORRECTED} {_AXIS}"
     )
     figure.update_yaxes(
         range=[len(MARGINS) - 0.4, -1.05],
         tickvals=list(range(len(MARGINS))),
-        ticktext=[escape(fitted(text, _MAX_NAME, theme.SIZE)) for text in names],
+        ticktext=names,
         showgrid=False,
     )
     return add_frame(
@@ -90,7 +98,7 @@ def decomposition(decomposition: Decomposition, layer: str | None = None) -> go.
     )
 
 
-def _add_neurons(figure: go.Figure, distances: np.ndarray, position: int, color: str) -> None:  # type: ignore[type-arg]
+def _add_neurons(figure: go.Figure, distances: Floats, position: int, color: str) -> None:
     low, median, high = np.quantile(distances, [0.25, 0.5, 0.75]).tolist()
     figure.add_scatter(
         x=[low, high],
@@ -144,11 +152,9 @@ def _finding(decomposition: Decomposition, rows: dict[str, dict[str, float | Non
         number = rows[margin]["hellinger_corrected"]
         return "unknown" if number is None else f"{number:.2f}"
 
-    joint = rows[INTERACTION]
-    interaction = "unknown" if joint["hellinger_corrected"] is None else corrected_words(joint)
     return (
         f"The model moves the layer by {value('model_on_a')} and {value('model_on_b')}, the text by "
-        f"{value('text_in_a')} and {value('text_in_b')}; interaction {interaction}"
+        f"{value('text_in_a')} and {value('text_in_b')}; interaction {value(INTERACTION)}"
     )
 
 

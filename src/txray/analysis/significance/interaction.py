@@ -299,7 +299,7 @@ class _Differences:
         observed = summing @ np.asarray(excess.power(2).sum(axis=1))
         independent = summing @ (number * (1 - concentration))
         dispersion = np.divide(observed, independent, out=np.zeros_like(observed), where=independent > _SMALL)
-        return cls(excess, number * dispersion[row], (wins > 0).all(axis=1), summing)
+        return cls(excess, number * dispersion[row], np.asarray((wins > 0).all(axis=1)), summing)
 
     def statistic(self, left: Floats, share: Floats) -> Floats:
         """Return (n_rows, n) statistics of sets of folds with (n_pairs, n) shares of the occurrences."""
