@@ -85,7 +85,7 @@ class Decomposition(SavedResult):
         layers: str | Sequence[str] | None = None,
         feature_type: str = "token",
         weight: Weight = "mean",
-        models: Sequence[str] = ("A", "B"),
+        models: Sequence[str] | None = None,
         texts: Sequence[str] | None = None,
         permutations: int = 10_000,
         fdr: float = 0.05,
@@ -99,8 +99,8 @@ class Decomposition(SavedResult):
             layers: names or patterns of the layers; by default all that every stage has.
             feature_type: the feature type.
             weight: what the preference distributions normalise.
-            models: names of the two models to show.
-            texts: names of the two texts to show; by default those of the corpora.
+            models: names of the two models to show; by default their types, or A and B.
+            texts: names of the two texts to show; by default those of the corpora, or a and b.
             permutations: maximum number of permutations per neuron.
             fdr: false discovery rate within each layer and margin.
             seed: random seed.
@@ -348,7 +348,7 @@ def _decompose(
     layers: str | Sequence[str] | None,
     feature_type: str,
     weight: Weight,
-    models: Sequence[str],
+    models: Sequence[str] | None,
     texts: Sequence[str] | None,
     permutations: int,
     fdr: float,
@@ -357,7 +357,7 @@ def _decompose(
     settings = SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed)
     square = arranged(as_stages(stages))
     names_of_layers = common_layers(square, layers, "decompose")
-    model_names = two_names(models, "models")
+    model_names = two_names(_types(square) if models is None else models, "models")
     text_names = two_names(_corpora(square) if texts is None else texts, "texts")
     of_layers = {
         layer: [stage.preferences(layer=layer, feature_type=feature_type) for stage in square]
@@ -453,8 +453,27 @@ def _common(stages: Sequence[Stage]) -> list[str]:
 
 def _corpora(square: Sequence[Stage]) -> list[str]:
     """Return names of both texts: those of the corpora, or a and b if these are unknown or equal."""
-    names = [str((stage.manifest.get("corpus") or {}).get("name", "")) for stage in square[:2]]
-    return names if all(names) and names[0] != names[1] else ["a", "b"]
+    return distinct_names([str((stage.manifest.get("corpus") or {}).get("name", "")) for stage in square[:2]])
+
+
+def _types(square: Sequence[Stage]) -> list[str]:
+    """Return names of both models: their types, or A and B if these are unknown or equal."""
+    names = [str((stage.manifest.get("model") or {}).get("type", "")) for stage in (square[0], square[2])]
+    return names if all(names) and names[0] != names[1] else ["A", "B"]
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return two paths without the parts that both begin or end with; a and b if either is unknown, or both are equal.
+
+    >>> distinct_names(["demo/encyclopedia/train", "demo/reviews/train"])
+    ['encyclopedia', 'reviews']
+    """
+    one, other = (name.split("/") for name in names)
+    for end in (0, -1):
+        while len(one) > 1 and len(other) > 1 and one[end] == other[end]:
+            one, other = (parts[1:] if end == 0 else parts[:-1] for parts in (one, other))
+    short = ["/".join(parts) for parts in (one, other)]
+    return short if all(short) and short[0] != short[1] else ["a", "b"]
 
 
 def two_names(names: Sequence[str], what: str) -> tuple[str, str]:

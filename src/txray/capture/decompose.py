@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from txray.analysis.decomposition import Decomposition, two_names
+from txray.analysis.decomposition import Decomposition, distinct_names, two_names
 from txray.analysis.significance.tests import SignificanceSettings
 from txray.capture.collect import collect
 from txray.capture.layer import Layer, as_layers
@@ -63,7 +63,7 @@ def decompose(
         feature_types: feature types to collect; the effects are of the first one.
         selection: which activations count.
         models: names of the two models to show.
-        texts: names of the two texts to show; by default those of the corpora, if they differ, or a and b.
+        texts: names of the two texts to show; by default those of the corpora, or a and b.
         out: folder for the four stages, in `stages`. After an interruption, the same call resumes there. Without it,
             nothing is saved.
         max_words: maximum number of words of each text.
@@ -88,7 +88,7 @@ def decompose(
     # Before a model runs.
     SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed)
     model_names = two_names(models, "models")
-    by_default = (text_a.name, text_b.name) if text_a.name != text_b.name else ("a", "b")
+    by_default = distinct_names([text_a.name, text_b.name])
     text_names = two_names(by_default if texts is None else texts, "texts")
     corpora = [text if max_words is None else text.take_words(max_words) for text in (text_a, text_b)]
     sources = [as_source(model) for model in (model_a, model_b)]

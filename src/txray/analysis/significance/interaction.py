@@ -158,8 +158,9 @@ def interaction_statistic(models: TwoModels, left: Floats) -> Floats:
     where V_f is the number of activations of both models, times the dispersion of the neuron: both models tend to
     select the same words, and words of one document depend on each other. Activations are weighted so that each feature
     counts as if it occurred equally often in both texts, and each model responded equally often on both: these are
-    differences of the texts and of rates. The mean of the statistic is 0, and its variance constant, for any set. It is
-    computed from numbers of activations and from their sums; the larger of the two is returned. The first sees changes
+    differences of the texts and of rates. What all features have in common is removed from d. The terms are centred and
+    scaled so that sets of folds can be compared whose texts differ more or less. The statistic is computed from numbers
+    of activations and from their sums; the larger of the two is returned. The first sees changes
     of how often features are selected, the second also changes of how strongly.
 
     Args:

@@ -117,7 +117,7 @@ def decomposition_section(decomposition: Decomposition, layer: str) -> Section:
         title += f" ({sanitize(layer)})"
     return Section(
         title,
-        " ".join(map(sanitize, decomposition.sentences(layer)[1:])),
+        " ".join(decomposition.sentences(layer)[1:]),
         [
             Picture(
                 plots.decomposition(decomposition, layer),
