@@ -67,6 +67,7 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
     text = txray.demo_corpus("reviews", words=1_500)
     models = [language_model("lstm", text, embedding=6, hidden=12, seed=seed) for seed in (0, 1)]
     prunings = [pruned(seed, comparison) for seed in (0, 1)]
+    effects = txray.Decomposition.of([stages[0], stages[0], stages[1], stages[1]], permutations=20)
     similarity = layer_similarity(*models, text, layers=["rnn"], max_words=300)
     return {
         "Preferences.table": stages[0].preferences().table(),
@@ -81,6 +82,9 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
         },
         "Matching.pairs": txray.match(*stages).pairs,
         "LayerSimilarity.table": similarity.table,
+        "Decomposition.margins": effects.margins,
+        "Decomposition.neurons": effects.neurons,
+        "Decomposition.verdicts": effects.verdicts,
         **{
             f"Pruning.{name}": getattr(prunings[0], name)
             for name in ("effects", "random", "sets", "resamples")
