@@ -15,12 +15,12 @@ import txray
 from txray import errors
 
 PUBLIC = """
-    Comparison Corpus CollectSpec Dashboard Decomposition Document Layer LayerSimilarity Mask Matching Preferences Pruning
-    SaveActivations Selection Stage StageFolder StoredActivations SyntheticPair Tagger TextModel Timeline Tracker
-    collect compare decompose demo_corpus layer_similarity load_autoencoder load_model masked match output_tokens prune
-    read_activations read_corpus replay report serve synthetic_pair timeline token_tags
-    activations analysis capture corpus engines errors experiment models plots preferences pruning synthetic
-    tracking training web __version__
+    Comparison Corpus CollectSpec Dashboard Decomposition Document Layer LayerSimilarity Mask Matching
+    Preferences Pruning SaveActivations Selection Stage StageFolder StoredActivations SyntheticPair Tagger
+    TextModel Timeline Tracker collect compare decompose demo_corpus layer_similarity load_autoencoder
+    load_model masked match output_tokens prune read_activations read_corpus replay report serve
+    synthetic_pair timeline token_tags activations analysis capture corpus engines errors experiment
+    models plots preferences pruning synthetic tracking training web __version__
 """
 PACKAGES = """
     activations analysis capture corpus engines experiment models plots preferences pruning synthetic tracking
