@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from txray.analysis.comparison_tables import neuron_table, summary_of
@@ -30,6 +31,7 @@ from txray.analysis.subjects import (
 from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.notebook import card
+from txray.preferences.names import name_scores
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
 from txray.preferences.stage_like import StageLike
@@ -219,7 +221,9 @@ class Comparison(SavedResult):
 
         Returns:
             Columns neuron, state (tested), hellinger_corrected with its interval, z_score and q_value (null for neurons
-            in use in one stage only), wins_before, wins_after, and the lists of features words_before, words_after.
+            in use in one stage only), wins_before, wins_after, the lists of features words_before, words_after, and
+            whether these predict the neuron's wins on other documents, stable_before, stable_after (null if that cannot
+            be scored, see `Preferences.names`).
 
         Raises:
             UsageError: the comparison is untested.
@@ -238,6 +242,10 @@ class Comparison(SavedResult):
             )
             for name, side in (("before", self.before), ("after", self.after))
         }
+        for name, side in (("before", self.before), ("after", self.after)):
+            scores = name_scores(side, rows["neuron"].to_numpy(), words=words)
+            stable = pl.Series(scores.stable)
+            lists[f"stable_{name}"] = stable.set(pl.Series(np.isnan(scores.p_value)), None)
         intervals = ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
         state = pl.col("confident_state").alias("state")
         columns = ("neuron", state, *intervals, "z_score", "q_value", "wins_before", "wins_after")
