@@ -40,15 +40,8 @@ from txray.preferences.tags import token_tags
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_FIGURES = (
-    "hellinger_length",
-    "volcano",
-    "states",
-    "length_shift",
-    "gained_table",
-    "most_changed_neurons",
-    "least_changed_neurons",
-)
+_CHANGED_NEURONS = ("most_changed_neurons", "least_changed_neurons")
+_FIGURES = ("hellinger_length", "volcano", "states", "length_shift", "gained_table", *_CHANGED_NEURONS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +98,7 @@ class Comparison(SavedResult):
     @property
     def only_text(self) -> bool:
         """Return whether only the text can explain differences: one model read two texts."""
-        return self.same_model is True and self.same_documents is not True
+        return bool(self.same_model) and not self.same_documents
 
     @property
     def fdr(self) -> float | None:
@@ -149,8 +142,8 @@ class Comparison(SavedResult):
         - `noise_floor`: distance between halves of one stage; `distance_halves`: between halves of the two.
         - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
           difference; `absence_p_value`: the probability that a neuron with wins in one stage only still responds in the
-          other, at a tenth of its rate, and was merely not observed; `confident_state`: the state, or `undecided` for
-          an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare.
+          other, at a tenth of its rate; `confident_state`: the state, or `undecided` for an avoided or gained neuron
+          whose rates do not differ significantly, or that may merely have become rare.
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
         - `text_matched`: whether the texts were matched for all columns of this list except win rates and lengths.
 
@@ -227,9 +220,6 @@ class Comparison(SavedResult):
 
         Raises:
             UsageError: the comparison is untested.
-
-        Example:
-            >>> comparison.changed().head(3)
         """
         fdr = self.fdr
         if fdr is None:
@@ -275,15 +265,12 @@ class Comparison(SavedResult):
         Raises:
             UnknownNameError: an unknown figure.
             UsageError: the figure needs tests, or parts of speech, and there are none.
-
-        Example:
-            >>> comparison.plot("volcano").show()
         """
         from txray import plots
 
         name = figure_name(figure, _FIGURES)
         draw: Callable[..., go.Figure] = getattr(plots, name)
-        if not name.endswith("changed_neurons"):
+        if name not in _CHANGED_NEURONS:
             return draw(self)
         tagged = require_tagged(self.tagged, f"figure {name!r}")
         pos = compare(*tagged, layer=self.layer, feature_type="pos", weight=self.weight, permutations=0)
@@ -319,12 +306,7 @@ def restored(
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Comparison:
-    """Return a saved comparison.
-
-    Args:
-        stages: before and after, with at least what was compared.
-        neurons, summary: as saved.
-        settings: its layer, its feature type, and its `stored_settings`.
+    """Return a saved comparison of two stages, from its table and summary, its layer and type, and `stored_settings`.
 
     Raises:
         ValueError: the table does not fit the stages.
@@ -340,8 +322,7 @@ def restored(
         neurons,
         summary,
         settings["same_documents"],
-        # Comparisons that were saved by earlier versions do not know it.
-        settings.get("same_model"),
+        settings.get("same_model"),  # not in folders of earlier versions
         tagged_stages(*stages, layer) if settings["tagged"] else None,
     )
 

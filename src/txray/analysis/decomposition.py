@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations as orders
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -24,9 +23,9 @@ from txray.analysis.decomposition_tables import (
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.shown_distance import corrected_words
 from txray.analysis.significance.tests import SignificanceSettings, require_folds
+from txray.analysis.square import arranged, names_of_corpora, names_of_models, two_names
 from txray.analysis.states import fdr_label, significant_label
-from txray.analysis.subjects import common_layers, same_documents, same_model
-from txray.arguments import checked_call
+from txray.analysis.subjects import common_layers
 from txray.errors import UnknownNameError, UsageError
 from txray.notebook import card, table
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
@@ -106,24 +105,15 @@ class Decomposition(SavedResult):
             seed: random seed.
 
         Raises:
-            UsageError: not four stages of two models on two texts, no layer in common, or stages of one fold.
+            UsageError: not four stages of two models on two texts, no layer in common, or one fold.
             UnknownNameError: an unknown layer, feature type or weight.
             ShapeError: the two models do not have the same neurons.
 
         Example:
             >>> Decomposition.of(["a-on-a", "a-on-b", "b-on-a", "b-on-b"]).margins
         """
-        return _decompose(
-            stages,
-            layers=layers,
-            feature_type=feature_type,
-            weight=weight,
-            models=models,
-            texts=texts,
-            permutations=permutations,
-            fdr=fdr,
-            seed=seed,
-        )
+        settings = SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed)
+        return _decompose(as_stages(stages), layers, feature_type, weight, models, texts, settings)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -269,11 +259,7 @@ class Decomposition(SavedResult):
             layer: required only if there are several.
 
         Raises:
-            UnknownNameError: an unknown figure or layer.
-            UsageError: several layers, and none is named.
-
-        Example:
-            >>> Decomposition.load("out").plot("model_and_text").show()
+            UnknownNameError, UsageError: an unknown figure, or as `layer`.
         """
         from txray import plots
 
@@ -341,24 +327,24 @@ class Decomposition(SavedResult):
         )
 
 
-@checked_call
 def _decompose(
-    stages: StageLike | Iterable[StageLike],
-    *,
+    stages: Sequence[Stage],
     layers: str | Sequence[str] | None,
     feature_type: str,
     weight: Weight,
     models: Sequence[str] | None,
     texts: Sequence[str] | None,
-    permutations: int,
-    fdr: float,
-    seed: int,
+    settings: SignificanceSettings,
 ) -> Decomposition:
-    settings = SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed)
-    square = arranged(as_stages(stages))
+    square = arranged(stages)
+    facts: dict[str, Any] = {
+        "fdr": settings.fdr,
+        "permutations": settings.permutations,
+        "seed": settings.seed,
+    }
     names_of_layers = common_layers(square, layers, "decompose")
-    model_names = two_names(_types(square) if models is None else models, "models")
-    text_names = two_names(_corpora(square) if texts is None else texts, "texts")
+    model_names = two_names(names_of_models(square) if models is None else models, "models")
+    text_names = two_names(names_of_corpora(square) if texts is None else texts, "texts")
     of_layers = {
         layer: [stage.preferences(layer=layer, feature_type=feature_type) for stage in square]
         for layer in names_of_layers
@@ -378,9 +364,7 @@ def _decompose(
                     layer=layer,
                     feature_type=feature_type,
                     weight=weight,
-                    permutations=permutations,
-                    fdr=fdr,
-                    seed=seed,
+                    **facts,
                 )
                 comparisons[layer][margin] = comparison
                 neurons.append(neuron_rows(comparison, layer, margin))
@@ -398,89 +382,8 @@ def _decompose(
         model_names,
         text_names,
         feature_type,
-        {"fdr": fdr, "permutations": permutations, "seed": seed, "weight": weight},
+        {**facts, "weight": weight},
     )
-
-
-def arranged(stages: Sequence[Stage]) -> list[Stage]:
-    """Return four stages as model a on text a and on text b, then model b on both.
-
-    Stages keep their order unless their manifests contradict it.
-
-    Raises:
-        UsageError: not four stages, or they are not two models on two texts.
-    """
-    names = [stage.name for stage in stages]
-    if len(stages) != 4:
-        raise UsageError(
-            f"decompose: {len(stages)} stages {names}; pass four: model a on text a and on text b, then model b on both"
-        )
-    for order in orders(range(1, 4)):
-        square = [stages[0], *(stages[index] for index in order)]
-        if _fits(square, unknown=True):
-            return square
-    raise UsageError(
-        f"decompose: stages {names} are not two models on the same two texts, according to their manifests; collect "
-        "each model on both texts, in the same way"
-    )
-
-
-def square_of(stages: Sequence[Stage]) -> list[Stage] | None:
-    """Return four stages in the order of `arranged` if they are two different models on two different texts."""
-    if len(stages) != 4:
-        return None
-    for order in orders(range(1, 4)):
-        square = [stages[0], *(stages[index] for index in order)]
-        layers = _common(square)
-        differ = [same_model(square[0], square[2], layer) is False for layer in layers]
-        if layers and all(differ) and same_documents(*square[:2]) is False and _fits(square, unknown=False):
-            return square
-    return None
-
-
-def _fits(square: Sequence[Stage], *, unknown: bool) -> bool:
-    """Return whether the first two and the last two are of one model, the others of one text, or `unknown` that is."""
-    allowed = (True, None) if unknown else (True,)
-    layers = _common(square)
-    models = [same_model(square[i], square[j], layer) for i, j in ((0, 1), (2, 3)) for layer in layers]
-    texts = [same_documents(square[i], square[j]) for i, j in ((0, 2), (1, 3))]
-    return all(fact in allowed for fact in (*models, *texts))
-
-
-def _common(stages: Sequence[Stage]) -> list[str]:
-    return [layer for layer in stages[0].layers if all(layer in stage.layers for stage in stages)]
-
-
-def _corpora(square: Sequence[Stage]) -> list[str]:
-    """Return names of both texts: those of the corpora, or a and b if these are unknown or equal."""
-    return distinct_names([str((stage.manifest.get("corpus") or {}).get("name", "")) for stage in square[:2]])
-
-
-def _types(square: Sequence[Stage]) -> list[str]:
-    """Return names of both models: their types, or A and B if these are unknown or equal."""
-    names = [str((stage.manifest.get("model") or {}).get("type", "")) for stage in (square[0], square[2])]
-    return names if all(names) and names[0] != names[1] else ["A", "B"]
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """Return two paths without the parts that both begin or end with; a and b if either is unknown, or both are equal.
-
-    >>> distinct_names(["demo/encyclopedia/train", "demo/reviews/train"])
-    ['encyclopedia', 'reviews']
-    """
-    one, other = (name.split("/") for name in names)
-    for end in (0, -1):
-        while len(one) > 1 and len(other) > 1 and one[end] == other[end]:
-            one, other = (parts[1:] if end == 0 else parts[:-1] for parts in (one, other))
-    short = ["/".join(parts) for parts in (one, other)]
-    return short if all(short) and short[0] != short[1] else ["a", "b"]
-
-
-def two_names(names: Sequence[str], what: str) -> tuple[str, str]:
-    """Return two names to show; `UsageError` unless they are two different ones."""
-    if isinstance(names, str) or len(names) != 2 or names[0] == names[1] or not all(map(str, names)):
-        raise UsageError(f"decompose: {what}={names!r}; pass two different names")
-    return str(names[0]), str(names[1])
 
 
 def _reduced(stage: Stage, layers: Sequence[str], feature_type: str) -> Stage:

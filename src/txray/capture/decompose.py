@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from txray.analysis.decomposition import Decomposition, distinct_names, two_names
+from txray.analysis.decomposition import Decomposition
 from txray.analysis.significance.tests import SignificanceSettings
+from txray.analysis.square import distinct_names, two_names
 from txray.capture.collect import collect
 from txray.capture.layer import Layer, as_layers
 from txray.capture.request import Engine

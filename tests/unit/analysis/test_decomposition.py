@@ -13,10 +13,10 @@ import torch
 
 import txray
 from txray.analysis import COMPARED, MARGINS, VERDICTS, Decomposition, compare
-from txray.analysis.decomposition import arranged, distinct_names, square_of
 from txray.analysis.significance.chi_square import chi_square
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import assignments, layer_p_value, observed
+from txray.analysis.square import arranged, distinct_names, square_of
 from txray.errors import ShapeError, UsageError
 from txray.plots.text import sanitize
 from txray.preferences import Stage

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from txray.analysis import Comparison, Decomposition, compare
-from txray.analysis.decomposition import square_of
+from txray.analysis.square import square_of
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.files import write_text
 from txray.layer_patterns import matching_names
