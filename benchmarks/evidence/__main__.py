@@ -9,7 +9,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.evidence import groups, matching, null, pruning, rates, sizes, statistics, synthetic_pair
+from benchmarks.evidence import (
+    effects,
+    groups,
+    matching,
+    null,
+    pruning,
+    rates,
+    sizes,
+    statistics,
+    synthetic_pair,
+)
 from benchmarks.evidence.tables import Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
@@ -25,6 +35,8 @@ TABLES: dict[str, Measured] = {
     "states": synthetic_pair.states,
     "sizes": sizes.measured,
     "layers": sizes.layers,
+    "minimum-calibration": effects.calibration,
+    "minimum-recall": effects.recall,
     "rates": rates.measured,
     "matching": matching.measured,
     "rankings": pruning.rankings,

@@ -15,13 +15,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.evidence.sizes import CHANGES, ChangedNeuron, stage
+from benchmarks.evidence.sizes import CHANGES, FOLDS, ChangedNeuron, stage
 from txray.analysis.comparison import compare
+from txray.preferences import Preferences
 
 WINS = (5, 10, 20, 50, 100, 200, 500, 1_000)
 TRUTHS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 NEURONS = 100
 PERMUTATIONS = 2_000
+
+
+def paired_stages(
+    neurons: Sequence[ChangedNeuron], wins: int, random: np.random.Generator, folds: int = FOLDS
+) -> list[Preferences]:
+    """Return the stages before and after, over the same documents: every feature occurs equally often in both."""
+    neurons = list(neurons)
+    sides = [stage(neurons, side, [wins] * len(neurons), random, folds) for side in ("before", "after")]
+    names = np.array(sorted({name for side in sides for name in side.features}), dtype=object)
+    paired = []
+    for side in sides:
+        feature_id = np.searchsorted(names, side.features)[side.feature_id]
+        counts = np.ones((folds, len(names)), np.int64)
+        paired.append(replace(side, features=names, feature_id=feature_id, corpus_counts=counts))
+    return paired
 
 
 def detected_share(truth: float, wins: int, folds: int, seed: int, neurons: int = NEURONS) -> float:
@@ -36,14 +52,7 @@ def detected_share(truth: float, wins: int, folds: int, seed: int, neurons: int 
     """
     random = np.random.default_rng([seed, wins, folds, round(truth * 1000)])
     changed = [ChangedNeuron(CHANGES[0], truth, random) for _ in range(neurons)]
-    sides = [stage(changed, side, [wins] * neurons, random, folds) for side in ("before", "after")]
-    # The same documents: every feature occurs equally often in both stages.
-    names = np.array(sorted({name for side in sides for name in side.features}), dtype=object)
-    paired = []
-    for side in sides:
-        feature_id = np.searchsorted(names, side.features)[side.feature_id]
-        counts = np.ones((folds, len(names)), np.int64)
-        paired.append(replace(side, features=names, feature_id=feature_id, corpus_counts=counts))
+    paired = paired_stages(changed, wins, random, folds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = compare(*paired, permutations=PERMUTATIONS).neurons

@@ -20,6 +20,7 @@
     │   ├── PaddingWarning      a model that was declared to ignore padding, but does not
     │   ├── RandomPassWarning   a forward pass that gives different results each time
     │   └── RepeatedCallWarning a layer that runs several times in a forward pass, of which one call was used
+    ├── DocumentLengthWarning   a test of stages whose documents differ much in length
     ├── ChanceWarning           a model to be pruned that is no better than chance
     ├── PowerWarning            tests that cannot become significant, or hardly show anything
     ├── ExposedWarning          a dashboard that other machines can reach
@@ -145,6 +146,10 @@ class RepeatedCallWarning(StageWarning):
 
 class PowerWarning(TxrayWarning):
     """A test that cannot become significant, or a selection that hardly shows a change; the message has the remedy."""
+
+
+class DocumentLengthWarning(TxrayWarning):
+    """Documents of one stage are much longer than those of the other, which looks like change; with the remedy."""
 
 
 class ChanceWarning(TxrayWarning):

@@ -56,7 +56,8 @@ def test_a_comparison_tells_its_states_and_what_changed_most(stages: list[txray.
     if tested:
         certain = shared.filter(shared["q_value"] <= 0.05)
         shared = certain if len(certain) else shared
-    most = shared.sort("z_score" if tested else "hellinger", descending=True, nulls_last=True)["neuron"][0]
+    keys = ["hellinger_corrected_low", "z_score"] if tested else ["hellinger"]
+    most = shared.sort(keys, descending=True, nulls_last=True)["neuron"][0]
     assert rows[0][0] == str(most)
     strongest = change.after.table(int(most)).sort("lift", descending=True)["feature"][0]
     assert rows[0][-1].split(" · ")[0] == strongest

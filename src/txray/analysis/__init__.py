@@ -9,6 +9,7 @@ from txray.analysis.decomposition import Decomposition
 from txray.analysis.decomposition_tables import COMPARED, MARGINS, VERDICTS
 from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
 from txray.analysis.effect_sizes import EffectSize, effect_size
+from txray.analysis.equivalence import Equivalence
 from txray.analysis.findings import Findings
 from txray.analysis.layers.affinity import layer_affinity
 from txray.analysis.layers.cka import BestMatches, best_matches, cka, cka_debiased
@@ -23,6 +24,7 @@ from txray.analysis.summaries import change_measures, stage_measures
 from txray.analysis.tag_mass_test import MassMatch, mass_divergence, mass_match
 from txray.analysis.timeline_tables import CHANGES, REFERENCES
 from txray.analysis.timelines import Timeline, timeline
+from txray.analysis.totals import compare_totals
 
 __all__ = [
     "CHANGES",
@@ -41,6 +43,7 @@ __all__ = [
     "CrossMoments",
     "Decomposition",
     "EffectSize",
+    "Equivalence",
     "Findings",
     "LayerSimilarity",
     "MassMatch",
@@ -53,6 +56,7 @@ __all__ = [
     "cka",
     "cka_debiased",
     "compare",
+    "compare_totals",
     "effect_size",
     "gini",
     "half_mass",

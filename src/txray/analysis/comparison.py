@@ -6,19 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from txray.analysis.comparison_tables import neuron_table, summary_of
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.findings import Findings
-from txray.analysis.neuron_change import NeuronChange, distinctive_words, most_changed_html
+from txray.analysis.neuron_change import NeuronChange, changed_table, most_changed_html
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
-from txray.analysis.rules import changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
-from txray.analysis.significance.tests import SignificanceSettings, TestStatistic, tested_neurons
-from txray.analysis.states import STATES, test_label
+from txray.analysis.significance.tests import (
+    SignificanceSettings,
+    TestStatistic,
+    tested_neurons,
+    warn_of_lengths,
+)
+from txray.analysis.states import ONE_SIDED, STATES
 from txray.analysis.subjects import (
+    document_lengths,
     preferences_of,
     require_comparable,
     require_tagged,
@@ -31,7 +35,6 @@ from txray.analysis.subjects import (
 from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.notebook import card
-from txray.preferences.names import name_scores
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage import Stage
 from txray.preferences.stage_like import StageLike
@@ -121,6 +124,7 @@ class Comparison(SavedResult):
         draws: int = 10,
         statistic: TestStatistic = "chi-square",
         text_matched: bool | None = None,
+        min_effect: float = 0.0,
     ) -> Comparison:
         """Return a copy with tests of significance; `compare` runs them by default.
 
@@ -145,6 +149,8 @@ class Comparison(SavedResult):
           other, at a tenth of its rate; `confident_state`: the state, or `undecided` for an avoided or gained neuron
           whose rates do not differ significantly, or that may merely have become rare.
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
+        - `detectable`: the corrected distance at which half of the neurons with as many wins would be significant; null
+          if not even a complete change would be (see `txray.analysis.power`). `min_effect`: as passed.
         - `text_matched`: whether the texts were matched for all columns of this list except win rates and lengths.
 
         Args:
@@ -158,6 +164,8 @@ class Comparison(SavedResult):
             statistic: what the p-values are of: `chi-square`, of what neurons select given how often each feature
                 occurs, or the `distance`, which finds fewer changes (see the page on evidence).
             text_matched: whether to test at equal text; None matches texts that differ.
+            min_effect: corrected Hellinger distance that a change must exceed to be significant. Then p-values are of
+                "moved by at most `min_effect`": the larger of the permutation test's and of the interval's.
 
         Raises:
             UnknownNameError: an unknown distance or statistic.
@@ -165,12 +173,16 @@ class Comparison(SavedResult):
 
         Warns:
             PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
+            DocumentLengthWarning: documents of one stage are more than 2.5 times as long as those of the other.
         """
         return self._tested(
-            SignificanceSettings(distance, permutations, fdr, seed, splits, draws, statistic, text_matched)
+            SignificanceSettings(
+                distance, permutations, fdr, seed, splits, draws, statistic, text_matched, min_effect
+            )
         )
 
     def _tested(self, settings: SignificanceSettings) -> Comparison:
+        warn_of_lengths(self.summary)
         neurons, summary = tested_neurons(
             self.before, self.after, self.weight, self.neurons, settings, same_documents=self.same_documents
         )
@@ -180,13 +192,8 @@ class Comparison(SavedResult):
         number = self.summary
         tests = "observed, not tested"
         if self.tested:
-            label = test_label(number["fdr"], text_matched=self.text_matched)
-            tests = (
-                f"significant ({label}): {number['changed']} of {number['tested']} shared "
-                f"{'differ by text alone' if self.only_text else 'changed'}, "
-                f"{number['confident_avoided']} of {number['avoided']} avoided, "
-                f"{number['confident_gained']} of {number['gained']} gained"
-            )
+            one_sided = (f"{number[f'confident_{state}']} of {number[state]} {state}" for state in ONE_SIDED)
+            tests = "; ".join((self.findings.changes, f"significant: {', '.join(one_sided)}"))
         counts = ", ".join(f"{number[state]} {state}" for state in STATES)
         stages = f"{self.before.stage!r} -> {self.after.stage!r}"
         weights = ", same weights" if self.same_model else ""
@@ -199,21 +206,19 @@ class Comparison(SavedResult):
         if len(compared):
             sentences.append(f"Of {len(compared):,} shared neurons: {distance.average(compared, 'mean')}.")
         if self.tested:
-            sentences.append(
-                f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(self.summary)}."
-            )
+            sentences.append(f"The layer as a whole: {CORRECTED} {corrected_words(self.summary)}.")
         table = most_changed_html(self.neurons, (self.before, self.after), distance, self.fdr)
         title = f"{self.before.stage} → {self.after.stage} (layer {self.layer}, {self.feature_type})"
         return card(title, sentences, table)
 
     def changed(self, *, words: int = 4) -> pl.DataFrame:
-        """Return the neurons that changed significantly, the most changed first.
+        """Return the neurons that changed significantly, those that moved farthest for sure first.
 
         Args:
             words: maximum number of most distinctive features per neuron and stage.
 
         Returns:
-            Columns neuron, state (tested), hellinger_corrected with its interval, z_score and q_value (null for neurons
+            Columns neuron, state (tested), hellinger_corrected with its interval, q_value and z_score (null for neurons
             in use in one stage only), wins_before, wins_after, the lists of features words_before, words_after, and
             whether these predict the neuron's wins on other documents, stable_before, stable_after (null if that cannot
             be scored, see `Preferences.names`).
@@ -221,25 +226,9 @@ class Comparison(SavedResult):
         Raises:
             UsageError: the comparison is untested.
         """
-        fdr = self.fdr
-        if fdr is None:
+        if self.fdr is None:
             raise UsageError("changed: the comparison is untested; test it first, with comparison.test()")
-        rows = self.neurons.filter(is_significant(fdr))
-        rows = rows[changed_most_first(rows, fdr)]
-        lists = {
-            f"words_{name}": pl.Series(
-                list(distinctive_words(side, rows["neuron"], words).values()), dtype=pl.List(pl.String)
-            )
-            for name, side in (("before", self.before), ("after", self.after))
-        }
-        for name, side in (("before", self.before), ("after", self.after)):
-            scores = name_scores(side, rows["neuron"].to_numpy(), words=words)
-            stable = pl.Series(scores.stable)
-            lists[f"stable_{name}"] = stable.set(pl.Series(np.isnan(scores.p_value)), None)
-        intervals = ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
-        state = pl.col("confident_state").alias("state")
-        columns = ("neuron", state, *intervals, "z_score", "q_value", "wins_before", "wins_after")
-        return rows.select(columns).with_columns(**lists)
+        return changed_table(self.neurons, (self.before, self.after), self.fdr, words)
 
     def neuron(self, number: int) -> NeuronChange:
         """Return what one neuron prefers in both stages, and whether that changed significantly.
@@ -341,6 +330,7 @@ def compare(
     seed: int = 0,
     statistic: TestStatistic = "chi-square",
     text_matched: bool | None = None,
+    min_effect: float = 0.0,
 ) -> Comparison:
     """Compare two stages neuron by neuron, and test which changes are significant.
 
@@ -358,6 +348,7 @@ def compare(
         statistic: what the p-values are of, `chi-square` or `distance`; see `Comparison.test`.
         text_matched: whether to test at equal text; by default (None), if the stages read different texts. Then the
             occurrences of each feature are thinned to the smaller number.
+        min_effect: corrected Hellinger distance that a change must exceed; see `Comparison.test`.
 
     Raises:
         UnknownNameError: an unknown layer, feature type, weight, distance or statistic.
@@ -366,17 +357,27 @@ def compare(
 
     Example:
         >>> comparison = compare(zero_shot, sup)
-        >>> comparison.neurons.sort("z_score", descending=True)
+        >>> comparison.changed().head(3)
 
     Source:
         Rethmeier et al. 2020, section 2.
     """
     require_distance(distance)
+    if min_effect and not permutations:
+        raise UsageError(
+            f"compare: min_effect={min_effect} with permutations=0; allow permutations, or leave it out"
+        )
     if permutations < 0:
         raise UsageError(f"compare: permutations={permutations}; pass a positive number, or 0 for no tests")
     settings = (
         SignificanceSettings(
-            distance, permutations, fdr, seed, statistic=statistic, text_matched=text_matched
+            distance,
+            permutations,
+            fdr,
+            seed,
+            statistic=statistic,
+            text_matched=text_matched,
+            min_effect=min_effect,
         )
         if permutations
         else None
@@ -390,7 +391,7 @@ def compare(
         q,
         weight,
         neurons,
-        {**summary_of(p, q, weight, neurons), "same_model": one_model},
+        {**summary_of(p, q, weight, neurons), **document_lengths(*sides), "same_model": one_model},
         same_documents(*sides),
         one_model,
         tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,

@@ -29,6 +29,10 @@ class EffectSize:
         signal: (n_neurons,) cross-validated H^2: see `Halves.signal`.
         distance: (n_neurons,) in [0, 1]; NaN where it cannot be known.
         low, high: (n_neurons,) bounds of its 95% interval; NaN where it cannot be known, or was not asked for.
+        standard_error: (n_neurons,) of the squared distance, with its bias; NaN as for `low`.
+        squared: (n_neurons,) squared distance, below 0 where chance makes it so; NaN where it cannot be known.
+        wins: (n_neurons,) selected activations of a stage.
+        folds: number of folds with activations, from which the standard errors are.
         layer: distance of the layer, in [0, 1]: of all neurons together, each weighted by how well it is known.
         layer_low, layer_high: bounds of its 95% interval.
     """
@@ -37,6 +41,10 @@ class EffectSize:
     distance: Floats
     low: Floats
     high: Floats
+    standard_error: Floats
+    squared: Floats
+    wins: Floats
+    folds: int
     layer: float
     layer_low: float
     layer_high: float
@@ -70,9 +78,11 @@ class EffectSize:
         overlaps = _mean_overlaps(halves)
         squared, of_layer = _squared(*overlaps), _squared_of_layer(*overlaps)
         if intervals:
-            half_width, layer_half_width = _half_widths(draws[0], splits, weight)
+            error, layer_error, n = _standard_errors(draws[0], splits, weight)
         else:
-            half_width, layer_half_width = np.full(len(squared), np.nan), np.array(np.nan)
+            error, layer_error, n = np.full(len(squared), np.nan), np.array(np.nan), 0
+        reach = float(student.ppf(1 - _TAIL, n - 1)) if n > 1 else np.nan
+        half_width, layer_half_width = reach * error, reach * layer_error
         low, high = squared - half_width, squared + half_width
         # Where nothing overlaps, leaving out folds changes nothing; but with so few wins something may be missed.
         apart = overlaps[2] == 0
@@ -83,10 +93,33 @@ class EffectSize:
             _root(squared),
             _root(low),
             _root(high),
+            error,
+            squared,
+            wins,
+            n,
             float(_root(of_layer)),
             float(_root(of_layer - layer_half_width)),
             float(_root(of_layer + layer_half_width)),
         )
+
+    def p_values(self, min_effect: float) -> Floats:
+        """Return (n_neurons,) p-values of "the distance is at most `min_effect`"; NaN without an interval.
+
+        Small where the distance is larger for sure. It is the test that the intervals invert: a neuron has a p-value
+        below 2.5% if the lower bound of its 95% interval is above `min_effect`.
+
+        Args:
+            min_effect: distance H, 0 to 1.
+        """
+        limit = min_effect**2
+        if self.folds < 3:
+            return np.full(len(self.squared), np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p_value = student.sf((self.squared - limit) / self.standard_error, self.folds - 1)
+        # Where nothing overlaps, the probability that no activation falls into a remaining overlap of 1 - limit.
+        apart = self.squared == 1
+        p_value[apart] = np.fmax(p_value[apart], limit ** self.wins[apart])
+        return np.asarray(p_value)
 
 
 def effect_size(
@@ -144,8 +177,10 @@ def _squared_of_layer(within_before: Floats, within_after: Floats, between: Floa
     return np.asarray(1 - ratio)
 
 
-def _half_widths(draw: FoldCounts, splits: tuple[Floats, Floats], weight: Weight) -> tuple[Floats, Floats]:
-    """Return half the widths of 95% intervals of H^2: (n_neurons,), and () of the layer; NaN where they are unknown.
+def _standard_errors(
+    draw: FoldCounts, splits: tuple[Floats, Floats], weight: Weight
+) -> tuple[Floats, Floats, int]:
+    """Return standard errors of H^2: (n_neurons,), and () of the layer, NaN where unknown; and the number of folds.
 
     Folds are left out one at a time, from both stages at once, so that it does not matter whether the stages read the
     same documents. The spread of the estimates gives their standard error, and the difference of their mean from the
@@ -156,9 +191,8 @@ def _half_widths(draw: FoldCounts, splits: tuple[Floats, Floats], weight: Weight
     first, second = splits
     n_splits = first.shape[1]
     used = np.flatnonzero(_folds_with_wins(draw))
-    unknown = np.full(draw.n_neurons, np.nan), np.array(np.nan)
     if len(used) < 3:
-        return unknown
+        return np.full(draw.n_neurons, np.nan), np.array(np.nan), len(used)
     # (folds, len(used) * n_splits): all splits without the first used fold, then without the second, ...
     keep = np.repeat(np.arange(len(first))[:, None] != used, n_splits, axis=1)
     halves = Halves.of([draw], np.tile(first, len(used)) * keep, np.tile(second, len(used)) * keep, weight)
@@ -167,11 +201,12 @@ def _half_widths(draw: FoldCounts, splits: tuple[Floats, Floats], weight: Weight
         for overlaps in (halves.within_before, halves.within_after, halves.between)
     ]
     whole = _mean_overlaps(Halves.of([draw], first, second, weight))
-    return (_half_width(_squared(*without), _squared(*whole)), _half_width(_squared_of_layer(*without)))
+    of_neurons = _jackknife_error(_squared(*without), _squared(*whole))
+    return of_neurons, _jackknife_error(_squared_of_layer(*without)), len(used)
 
 
-def _half_width(without: Floats, whole: Floats | None = None) -> Floats:
-    """Return (...) half widths.
+def _jackknife_error(without: Floats, whole: Floats | None = None) -> Floats:
+    """Return (...) standard errors.
 
     Args:
         without: (..., n_folds) estimates without one fold each.
@@ -182,7 +217,7 @@ def _half_width(without: Floats, whole: Floats | None = None) -> Floats:
     # The jackknife: leaving out one of n shrinks deviations by n - 1.
     variance = (n - 1) / n * np.square(without - centre[..., None]).sum(axis=-1)
     bias = 0 if whole is None else (n - 1) * (centre - whole)
-    return np.asarray(student.ppf(1 - _TAIL, n - 1) * np.sqrt(variance + np.square(bias)))
+    return np.asarray(np.sqrt(variance + np.square(bias)))
 
 
 def _folds_with_wins(draw: FoldCounts) -> Bools:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from txray.analysis.rules import is_significant, is_tested, tested_state
+from txray.analysis.rules import is_tested, q_value_is_significant, size_of_change, tested_state
+from txray.analysis.shown_distance import corrected_words, power_words
 from txray.analysis.states import (
     NOT_SIGNIFICANT,
     ONE_SIDED,
     SAME_WEIGHTS,
     STATE_NAMES,
+    change_label,
     test_label,
     untested_label,
 )
 from txray.text import plural
+
+MEDIAN, MEDIAN_CHANGED = "median_corrected", "median_corrected_changed"
+"""Names of the median corrected distances in `Findings.sizes`."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Findings:
         tested_layers: number of layers whose tests are done.
         pending: whether the other layers are going to be tested.
         text_matched: whether the tests are at equal text.
+        min_effect: corrected distance that a change had to exceed; 0 if any change counts.
+        sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
         only_text: whether one model read two texts, so that only these can explain differences.
     """
 
@@ -47,6 +54,8 @@ class Findings:
     tested_layers: int
     pending: bool
     text_matched: bool = False
+    min_effect: float = 0.0
+    sizes: Mapping[str, float | None] = field(default_factory=dict)
     only_text: bool = False
 
     @classmethod
@@ -67,7 +76,9 @@ class Findings:
         observed = _counts(neurons["state"])
         rows = neurons.filter(is_tested()) if "confident_state" in neurons.columns else neurons.clear()
         if fdr is None or not len(rows):
-            return cls(fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0, False, only_text)
+            return cls(
+                fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0, only_text=only_text
+            )
         tried = rows.filter(pl.col("q_value").is_not_null())
         return cls(
             fdr,
@@ -75,11 +86,13 @@ class Findings:
             _counts(rows["state"]),
             _counts(neurons.select(tested_state())["confident_state"]),
             len(tried),
-            tried.filter(is_significant(fdr)).height,
+            tried.filter(q_value_is_significant(fdr)).height,
             layers,
             rows["layer"].n_unique() if several else 1,
             pending and len(rows) < len(neurons),
             "text_matched" in rows.columns and bool(rows["text_matched"].any()),
+            float(rows["min_effect"].max() or 0) if "min_effect" in rows.columns else 0.0,  # type: ignore[arg-type]
+            size_of_change(rows, fdr),
             only_text,
         )
 
@@ -110,22 +123,50 @@ class Findings:
         )
 
     @property
+    def changed_how(self) -> str:
+        """Return what significant neurons did: `changed significantly`, or `changed by at least 0.2`."""
+        if not self.only_text:
+            return change_label(self.min_effect)
+        size = f"by at least {self.min_effect:g}" if self.min_effect else "significantly"
+        return f"{'differs' if self.changed == 1 else 'differ'} {size} between the texts"
+
+    @property
     def changes(self) -> str:
-        """Return how many tested neurons changed, in words; `observed, not tested` if nothing is tested."""
+        """Return how many tested neurons changed and how far, in words; `observed, not tested` if nothing is tested."""
         if not self.tested_layers or self.fdr is None:
             return f"observed, {self.progress}"
         if not self.tested:
             return "no neuron in both stages is active enough to be tested"
-        return (
-            f"{self.changed:,} of {plural(self.tested, 'tested neuron')} in both stages {self._verb} "
-            f"({test_label(self.fdr, text_matched=self.text_matched)}{', same weights' if self.only_text else ''})"
-        )
+        return f"{self.changed_words}{self._size_of_tested}"
 
     @property
-    def _verb(self) -> str:
-        if not self.only_text:
-            return "changed significantly"
-        return f"{'differs' if self.changed == 1 else 'differ'} significantly between the texts"
+    def changed_words(self) -> str:
+        """Return how many tested neurons changed and how far these moved; if none did, what could have been found."""
+        if not self.tested_layers or self.fdr is None or not self.tested:
+            return self.changes
+        label = test_label(self.fdr, text_matched=self.text_matched)
+        label += ", same weights" if self.only_text else ""
+        tested = plural(self.tested, "tested neuron")
+        count = f"{self.changed:,} of {tested} in both stages {self.changed_how} ({label})"
+        return f"{count}{self._size_of_changed}" if self.changed else f"{count}; {self.power}"
+
+    @property
+    def _size_of_changed(self) -> str:
+        """Return how far the neurons moved that changed, to append to their number."""
+        if not self.changed or self.sizes.get(MEDIAN_CHANGED) is None:
+            return ""
+        return f", by {corrected_words(self.sizes, MEDIAN_CHANGED)} in the median"
+
+    @property
+    def _size_of_tested(self) -> str:
+        """Return how far all tested neurons moved, to append to how many changed."""
+        known = self.sizes.get(MEDIAN) is not None
+        return f"; median of all tested {corrected_words(self.sizes, MEDIAN)}" if known else ""
+
+    @property
+    def power(self) -> str:
+        """Return which changes would have been found, in words; empty if nothing is tested."""
+        return power_words(self.sizes.get("median_detectable"), self.min_effect) if self.tested else ""
 
     @property
     def one_sided(self) -> str:
@@ -159,7 +200,8 @@ class Findings:
         text = ", text-matched" if self.text_matched else ""
         return (
             f"At a false discovery rate (FDR) of {100 * self.fdr:g}%{text}, {self.changed:,} of "
-            f"{plural(self.tested, 'tested neuron')} {self._verb}"
+            f"{plural(self.tested, 'tested neuron')} {self.changed_how}"
+            f"{self._size_of_changed}{self._size_of_tested}"
         )
 
     def sentences(self, before: str, after: str) -> list[str]:
@@ -193,7 +235,8 @@ class Findings:
         headline = self.headline
         if not self.finished:
             headline = f"{self.progress}: {headline[0].lower()}{headline[1:]}"
-        sentences = [f"{headline}; {one_sided}."]
+        power = f"{self.power[0].upper()}{self.power[1:]}." if self.power else ""
+        sentences = [*filter(None, (f"{headline}.", power)), f"{one_sided}."]
         if not self.finished:
             missing = self.layers - self.tested_layers
             verb = "is" if self.untested == 1 else "are"

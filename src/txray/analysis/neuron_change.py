@@ -145,12 +145,12 @@ def most_changed_html(
     changed = shared[changed_most_first(shared, fdr).head(_LISTED)]
     columns = {"neuron": "neuron", distance.column: distance.name}
     if distance.null is not None:
-        columns |= {distance.null: "if nothing had changed", "z_score": "z-score", "q_value": "q-value"}
+        columns |= {distance.null: "if nothing had changed", "q_value": "q-value"}
     headings, rows = list(columns.values()), [list(row) for row in changed.select(*columns).iter_rows()]
     if fdr is not None:
-        headings.append(f"{CORRECTED} (95% interval)")
+        headings.insert(1, f"{CORRECTED} (95% interval)")
         for row, values in zip(rows, changed.iter_rows(named=True), strict=True):
-            row.append(corrected_words(values))
+            row.insert(1, corrected_words(values))
     for side in sides:
         headings.append(f"in {side.stage}")
         words = distinctive_words(side, changed["neuron"], _LISTED_WORDS)
@@ -162,6 +162,27 @@ def most_changed_html(
     return (
         table("Neurons that changed most, and their most distinctive words", headings, rows) if rows else ""
     )
+
+
+def changed_table(
+    neurons: pl.DataFrame, sides: tuple[Preferences, Preferences], fdr: float, limit: int
+) -> pl.DataFrame:
+    """Return the table `Comparison.changed`, with up to `limit` features per neuron and stage."""
+    rows = neurons.filter(is_significant(fdr))
+    rows = rows[changed_most_first(rows, fdr)]
+    lists = {
+        f"words_{name}": pl.Series(
+            list(distinctive_words(side, rows["neuron"], limit).values()), dtype=pl.List(pl.String)
+        )
+        for name, side in zip(("before", "after"), sides, strict=True)
+    }
+    for name, side in zip(("before", "after"), sides, strict=True):
+        scores = name_scores(side, rows["neuron"].to_numpy(), words=limit)
+        lists[f"stable_{name}"] = pl.Series(scores.stable).set(pl.Series(np.isnan(scores.p_value)), None)
+    intervals = ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
+    state = pl.col("confident_state").alias("state")
+    columns = ("neuron", state, *intervals, "q_value", "z_score", "wins_before", "wins_after")
+    return rows.select(columns).with_columns(**lists)
 
 
 def distinctive_words(preferences: Preferences, neurons: Iterable[int], limit: int) -> dict[int, list[str]]:

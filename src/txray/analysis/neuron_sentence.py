@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, test_label
+from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, change_label, test_label
 from txray.text import plural
 
 _OBSERVED = f"Observed, {NOT_TESTED}."
@@ -56,12 +56,12 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     """Return the sentences about the tests."""
     level = test_label(fdr, text_matched=bool(row.get("text_matched")))
     if row["q_value"] is not None:
-        verdict = "significant" if row["significant"] else NOT_SIGNIFICANT
-        corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]}"
+        verdict = _found(row) if row["significant"] else _missed(row)
+        corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]} with its 95% interval"
+        null = f"{row['distance_null']:.3f} if nothing had changed"
         return [
-            f"At equal numbers of wins {row['distance_matched']:.3f}, {row['distance_null']:.3f} if nothing had "
-            f"changed: {verdict} ({level}, q = {row['q_value']:.3g}).",
-            f"{corrected} with its 95% interval: {corrected_words(row)}.",
+            f"{corrected}: {corrected_words(row)}; {verdict} ({level}, q = {row['q_value']:.3g}).",
+            f"At equal numbers of wins {row['distance_matched']:.3f}, {null}.",
         ]
     match row["confident_state"]:
         case "undecided":
@@ -69,3 +69,21 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
         case "avoided" | "gained" as state:
             return [f"In use {STATE_NAMES[state]}: significant ({level}, q = {row['rate_q_value']:.3g})."]
     return ["Too rarely active to be tested."]
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    effect = row.get("min_effect")
+    return f"significant: {change_label(effect)}" if effect else "significant"
+
+
+def _missed(row: Mapping[str, Any]) -> str:
+    """Return that no change was found, and which changes would have been missed, if that is known."""
+    effect = row.get("min_effect") or 0
+    message = f"no change of at least {effect:g} found" if effect else "no change found"
+    if "detectable" not in row:
+        return f"{NOT_SIGNIFICANT}: {message}"
+    if row["detectable"] is None:
+        return f"{NOT_SIGNIFICANT}: {message} (even a complete change would mostly have been missed)"
+    return (
+        f"{NOT_SIGNIFICANT}: {message} (changes below {row['detectable']:.2f} would mostly have been missed)"
+    )

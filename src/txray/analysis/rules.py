@@ -13,6 +13,9 @@ from txray.analysis.states import (
     untested_label,
 )
 
+SURE = "hellinger_corrected_low"
+"""Column of how far a neuron moved for sure: the lower bound of the 95% interval of its corrected distance."""
+
 
 def is_significant(fdr: float) -> pl.Expr:
     """Return whether a neuron changed, disappeared or appeared significantly; False, not null, where untested."""
@@ -62,13 +65,40 @@ def state_in_words(*, pending: bool = False) -> pl.Expr:
     return pl.when(is_tested()).then(tested).otherwise(untested)
 
 
+def size_of_change(neurons: pl.DataFrame, fdr: float) -> dict[str, float | None]:
+    """Return how far tested neurons moved, and how far they would have had to: numbers of `Comparison.summary`.
+
+    Args:
+        neurons: rows of `Comparison.neurons`, tested.
+        fdr: false discovery rate of the tests.
+
+    Returns:
+        `median_corrected`, the median `hellinger_corrected` of the tested neurons, `median_corrected_changed`, that of
+        those that changed significantly, each with `_low` and `_high`, the medians of the bounds of their intervals;
+        and `median_detectable`, at which half of the tested neurons would be significant, None where not even a
+        complete change would be.
+    """
+    tested = neurons.filter(pl.col("q_value").is_not_null())
+    changed = tested.filter(q_value_is_significant(fdr))
+    sizes = {
+        f"median_corrected{of}{end}": rows[f"hellinger_corrected{end}"].median()
+        for of, rows in (("", tested), ("_changed", changed))
+        for end in ("", "_low", "_high")
+        if f"hellinger_corrected{end}" in rows.columns
+    }
+    detectable = (
+        tested["detectable"].fill_null(float("inf")).median() if "detectable" in tested.columns else None
+    )
+    return {**sizes, "median_detectable": None if detectable in (None, float("inf")) else detectable}  # type: ignore[dict-item]
+
+
 def changed_most_first(neurons: pl.DataFrame, fdr: float | None, *, descending: bool = True) -> pl.Series:
     """Return the (n,) row numbers of neurons in the order of "changed most".
 
-    Significant neurons come first, then untested ones, then those that are not significant; within each by z-score,
-    by observed Hellinger distance, and by the larger of the two masses. Missing values come last, ties keep their
-    order. The z-score, not the estimated distance, because the estimates of rarely active neurons vary most, and would
-    fill the top.
+    Significant neurons come first, then untested ones, then those that are not significant. Within each, neurons that
+    moved farthest for sure come first: by the lower bound of the corrected distance. Where that is equal, mostly 0, by
+    z-score, then by observed Hellinger distance, and by the larger of the two masses. Missing values come last, ties
+    keep their order.
 
     Args:
         neurons: rows of `Comparison.neurons`.
@@ -77,19 +107,21 @@ def changed_most_first(neurons: pl.DataFrame, fdr: float | None, *, descending: 
     """
     keys = [(pl.col("hellinger"), descending), (pl.max_horizontal("mass_before", "mass_after"), True)]
     if fdr is not None:
-        keys = [(_certainty(fdr), True), (pl.col("z_score"), descending), *keys]
+        of_size = [(pl.col(name), descending) for name in (SURE, "z_score")]
+        keys = [(_certainty(fdr), True), *of_size, *keys]
     return _order(neurons, keys)
 
 
 def changed_least_first(neurons: pl.DataFrame, fdr: float | None) -> pl.Series:
     """Return the (n,) row numbers of neurons in the order of "changed least"; arguments as for `changed_most_first`.
 
-    Neurons that are not significant come first, then by estimated squared distance, on whichever side of 0, and by
-    observed Hellinger distance. Not by z-score, which is small for rarely active neurons whatever became of them.
+    Neurons that are not significant come first, then those that moved least for sure: by the upper bound of the
+    corrected distance, then by estimated squared distance, on whichever side of 0, and by observed Hellinger distance.
     """
     keys = [(pl.col("hellinger"), False)]
     if fdr is not None:
-        keys = [(_certainty(fdr), False), (pl.col("signal").abs(), False), *keys]
+        of_size = [(pl.col("hellinger_corrected_high"), False), (pl.col("signal").abs(), False)]
+        keys = [(_certainty(fdr), False), *of_size, *keys]
     return _order(neurons, keys)
 
 

@@ -62,18 +62,41 @@ CORRECTED = "corrected Hellinger distance"
 """What `hellinger_corrected` is called: how far a neuron or a layer moved, without what small samples add."""
 
 
-def corrected_words(row: Mapping[str, Any]) -> str:
+def corrected_words(row: Mapping[str, Any], name: str = "hellinger_corrected") -> str:
     """Return a corrected distance with its 95% interval, or that it is not known.
 
     Args:
-        row: of a neuron, a step of a timeline, or a summary: `hellinger_corrected` and, if computed, its bounds.
+        row: of a neuron, a step of a timeline, or a summary: the distance and, if computed, its bounds.
+        name: of the distance in the row; `_low` and `_high` are appended for its bounds.
     """
-    value, low, high = (row.get(f"hellinger_corrected{end}") for end in ("", "_low", "_high"))
+    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
     if value is None:
         return "not known"
     if low is None or high is None:
         return f"{value:.2f}"
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def power_words(detectable: float | None, min_effect: float = 0.0) -> str:
+    """Return which changes half of the neurons would have shown, in words.
+
+    Args:
+        detectable: corrected distance; None if not even a complete change would have been found.
+        min_effect: distance that a change had to exceed.
+    """
+    if detectable is None:
+        return "not even a complete change would have been found in half of the neurons"
+    beyond = f", as one of at least {min_effect:g}" if min_effect else ""
+    return f"a change of {detectable:.2f} would have been found in about half of the neurons{beyond}"
+
+
+def step_sizes(step: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the median distance of the changed neurons of a step of a timeline, and the one that would be found."""
+    median, detectable = step.get("median_corrected_changed"), step.get("median_detectable")
+    return (
+        "-" if median is None else f"{median:.2f}",
+        "nothing" if detectable is None else f"{detectable:.2f}",
+    )
 
 
 PLAIN = ShownDistance("hellinger", _NAMES["hellinger"])

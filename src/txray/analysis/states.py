@@ -47,9 +47,14 @@ def test_label(fdr: float, *, text_matched: bool) -> str:
     return f"{fdr_label(fdr)}, text-matched" if text_matched else fdr_label(fdr)
 
 
-def significant_label(fdr: float) -> str:
-    """Return what significant neurons are called in legends: `significant (5% FDR)`."""
-    return f"significant ({fdr_label(fdr)})"
+def change_label(min_effect: float) -> str:
+    """Return what significant neurons did: `changed significantly`, or `changed by at least 0.2`."""
+    return f"changed by at least {min_effect:g}" if min_effect else "changed significantly"
+
+
+def significant_label(fdr: float, min_effect: float = 0.0) -> str:
+    """Return what significant neurons are called in legends: `significant (5% FDR)`, `at least 0.2 (5% FDR)`."""
+    return f"{f'at least {min_effect:g}' if min_effect else 'significant'} ({fdr_label(fdr)})"
 
 
 def state_label(state: str, *, tested: bool, pending: bool = False) -> str:

@@ -84,6 +84,20 @@ def _model_of(manifest: Mapping[str, Any], layer: str) -> tuple[object, ...] | N
     return fingerprint, reading, settings
 
 
+def document_lengths(
+    before: Stage | StageFolder | Preferences, after: Stage | StageFolder | Preferences
+) -> dict[str, float]:
+    """Return `words_per_document_before` and `_after`, means by the manifests; empty if either is unknown."""
+    lengths = {}
+    for name, side in (("before", before), ("after", after)):
+        manifest = {} if isinstance(side, Preferences) else side.manifest
+        words, documents = manifest.get("words"), (manifest.get("corpus") or {}).get("documents")
+        if not words or not documents:
+            return {}
+        lengths[f"words_per_document_{name}"] = words / documents
+    return lengths
+
+
 def common_layers(stages: Sequence[Stage], layers: str | Sequence[str] | None, caller: str) -> list[str]:
     """Return the layers that every stage has, in the order of the first stage; all if `layers` is None.
 

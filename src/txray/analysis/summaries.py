@@ -92,6 +92,10 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
         **row,
         **{name: summary[name] for name in ("hellinger_corrected_low", "hellinger_corrected_high", *counts)},
         "changed_share": summary["changed"] / summary["tested"] if summary["tested"] else None,
+        **{
+            name: summary.get(name)
+            for name in ("min_effect", "median_corrected", "median_corrected_changed", "median_detectable")
+        },
         **{name: summary[f"mean_{name}"] for name in distances},
         **{name: shared[name].mean() for name in ("rarefied_length_before", "rarefied_length_after")},
     }

@@ -41,7 +41,14 @@ CHANGE_SCHEMA: Schema = {
     **dict.fromkeys(("tested", "changed", "confident_avoided", "confident_gained", "undecided"), pl.Int64()),
     **dict.fromkeys(
         (
-            *("changed_share", "distance_matched", "distance_null", "distance_halves", "noise_floor"),
+            *(
+                "changed_share",
+                "min_effect",
+                "median_corrected",
+                "median_corrected_changed",
+                "median_detectable",
+            ),
+            *("distance_matched", "distance_null", "distance_halves", "noise_floor"),
             *("rarefied_length_before", "rarefied_length_after"),
         ),
         pl.Float64(),

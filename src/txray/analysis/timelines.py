@@ -13,9 +13,9 @@ import polars as pl
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
-from txray.analysis.shown_distance import CORRECTED, corrected_words
+from txray.analysis.shown_distance import CORRECTED, corrected_words, step_sizes
 from txray.analysis.significance.tests import require_folds
-from txray.analysis.states import SAME_WEIGHTS, significant_label
+from txray.analysis.states import SAME_WEIGHTS, change_label, significant_label
 from txray.analysis.stored_steps import loaded_steps, stored_steps
 from txray.analysis.subjects import common_layers
 from txray.analysis.summaries import change_measures, stage_measures
@@ -58,7 +58,10 @@ class Timeline(SavedResult):
             reference, before, after, shared, avoided, gained, unpreferred, hellinger (mean over shared neurons),
             hellinger_corrected (of the layer: see `EffectSize`), signal (mean over neurons); from the tests, null
             without them: hellinger_corrected_low, hellinger_corrected_high, tested, changed, changed_share,
-            confident_avoided, confident_gained, undecided; distance_matched and its reference distance_null,
+            confident_avoided, confident_gained, undecided; min_effect, median_corrected and
+            median_corrected_changed (median corrected distance of the tested and of the changed neurons) and
+            median_detectable (at which half of the tested would be significant); distance_matched and its reference
+            distance_null,
             distance_halves and its reference noise_floor (means over tested neurons); rarefied_length_before,
             rarefied_length_after (means over shared neurons, at equal numbers of activations); same_model (see
             `Comparison`).
@@ -96,7 +99,9 @@ class Timeline(SavedResult):
             "mean length (of neurons in use)",
             *self.scores,
             f"{CORRECTED} of the layer (95% interval)",
-            "changed significantly",
+            change_label(self.min_effect),
+            "their median distance",
+            "found in half of the neurons",
         ]
         previous = self.changes.filter(pl.col("reference") == "previous")
         change_of = {(row["layer"], row["after"]): row for row in previous.iter_rows(named=True)}
@@ -107,7 +112,8 @@ class Timeline(SavedResult):
                 None if change.get("changed") is None else f"{change['changed']:,} of {change['tested']:,}"
             )
             measures = [row[name] for name in ("layer", "stage", "preferred", "length", *self.scores)]
-            rows.append((*measures, corrected_words(change) if change else None, tested))
+            sizes = (None, None) if tested is None else step_sizes(change)
+            rows.append((*measures, corrected_words(change) if change else None, tested, *sizes))
         tests = "observed, not tested" if self.fdr is None else significant_label(self.fdr)
         return card(
             f"Timeline {self.names[0]} … {self.names[-1]} ({self.feature_type})",
@@ -131,6 +137,13 @@ class Timeline(SavedResult):
     def fdr(self) -> float | None:
         """Return the false discovery rate of the tests of the steps; None if there are none."""
         return next((step.fdr for steps in self.steps.values() for step in steps), None)
+
+    @property
+    def min_effect(self) -> float:
+        """Return the corrected distance that a change had to exceed; 0 if any change counted, or nothing is tested."""
+        return next(
+            (float(step.summary.get("min_effect", 0)) for steps in self.steps.values() for step in steps), 0.0
+        )
 
     def layer(self, name: str | None = None) -> str:
         """Return the layer of this name, or the only layer if none is named.
@@ -263,6 +276,7 @@ def timeline(
     permutations: int = 10_000,
     fdr: float = 0.05,
     seed: int = 0,
+    min_effect: float = 0.0,
 ) -> Timeline:
     """Follow neurons through stages, in the order given.
 
@@ -279,6 +293,7 @@ def timeline(
         permutations: maximum number of permutations per neuron; 0 disables the tests, which take most of the time.
         fdr: false discovery rate of the tests.
         seed: random seed.
+        min_effect: corrected Hellinger distance that a change must exceed to be significant.
 
     Raises:
         UsageError: fewer than two stages, the same name twice, no layer in common, or scores without stages.
@@ -315,6 +330,7 @@ def timeline(
                 permutations=permutations if references else 0,
                 fdr=fdr,
                 seed=seed,
+                min_effect=min_effect if references else 0.0,
             )
             require_folds(comparison.before, comparison.after)
             pair = {"layer": layer, "before": names[i], "after": names[j]}

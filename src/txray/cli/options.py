@@ -122,6 +122,10 @@ Fdr = Annotated[float, typer.Option(help="False discovery rate of the tests.")]
 Permutations = Annotated[
     int, typer.Option(help="Maximum number of permutations per neuron; 0 disables the tests.")
 ]
+MinEffect = Annotated[
+    float,
+    typer.Option(help="Corrected Hellinger distance that a change must exceed; 0 tests for any change."),
+]
 Scores = Annotated[
     Path | None,
     typer.Option(
@@ -219,6 +223,7 @@ class ComparisonOptions:
     fdr: Fdr = 0.05
     permutations: Permutations = 10_000
     seed: Seed = 0
+    min_effect: MinEffect = 0.0
 
 
 @dataclass

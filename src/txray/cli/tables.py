@@ -61,7 +61,7 @@ def print_timeline(timeline: Timeline) -> None:
     """Print a table of the stages, one of the steps between them, and correlations with the scores."""
     import polars as pl
 
-    from txray.analysis.shown_distance import corrected_words
+    from txray.analysis.shown_distance import corrected_words, step_sizes
     from txray.analysis.states import significant_label
 
     stages = timeline.stages.select(
@@ -71,7 +71,10 @@ def print_timeline(timeline: Timeline) -> None:
     steps = timeline.changes.filter(timeline.changes["reference"] == "previous").rename({"after": "stage"})
     columns = ["layer", "stage", "shared", "avoided", "gained", "hellinger_corrected"]
     if timeline.fdr is not None:
-        columns += ["tested", "changed", "confident_avoided", "confident_gained"]
+        sizes = [step_sizes(row) for row in steps.iter_rows(named=True)]
+        by, detectable = (pl.Series(column, dtype=pl.String) for column in zip(*sizes, strict=True))
+        steps = steps.with_columns(changed_by=by, detectable=detectable)
+        columns += ["tested", "changed", "changed_by", "detectable", "confident_avoided", "confident_gained"]
     corrected = pl.Series([corrected_words(row) for row in steps.iter_rows(named=True)], dtype=pl.String)
     changes = steps.with_columns(hellinger_corrected=corrected).select(columns)
     for table in (stages, changes):
@@ -79,7 +82,9 @@ def print_timeline(timeline: Timeline) -> None:
     typer.echo(
         "states and changes: observed, not tested"
         if timeline.fdr is None
-        else f"shared, avoided, gained: observed; changed, confident: {significant_label(timeline.fdr)}"
+        else f"shared, avoided, gained: observed; changed, confident: "
+        f"{significant_label(timeline.fdr, timeline.min_effect)}; changed by: their median corrected distance; "
+        "detectable: distance found in half of the neurons"
     )
     for sentence in timeline.weights:
         typer.echo(escape_control(sentence))

@@ -133,8 +133,14 @@ def _picked(rows: pl.DataFrame) -> NDArray[np.bool_]:
     return rows["picked"].to_numpy() if "picked" in rows.columns else np.ones(len(rows), np.bool_)
 
 
-def changes_so_far(findings: Findings) -> str:
-    """Return how many neurons changed significantly, and how much is tested if not everything is."""
+def changes_so_far(findings: Findings, *, short: bool = False) -> str:
+    """Return how many neurons changed and how far, and how much is tested if not everything is.
+
+    Args:
+        findings: of the neurons.
+        short: whether to leave out how far all tested neurons moved.
+    """
+    changes = findings.changed_words if short else findings.changes
     if findings.finished or not findings.tested_layers:
-        return findings.changes
-    return f"{findings.changes}; {findings.progress}"
+        return changes
+    return f"{changes}; {findings.progress}"

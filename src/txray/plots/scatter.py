@@ -109,7 +109,7 @@ def finding(
     verb = "is" if n_neurons == 1 else "are"
     return (
         f"{count(len(shared))} of {plural(n_neurons, 'neuron')} {verb} in use in both {before} and {after}: "
-        f"{distance.average(shared, 'median')}; {changes_so_far(findings)}"
+        f"{distance.average(shared, 'median')}; {changes_so_far(findings, short=True)}"
     )
 
 

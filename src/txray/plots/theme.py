@@ -48,6 +48,9 @@ SHORTENED, LENGTHENED, UNCHANGED = STATE_COLORS["avoided"], STATE_COLORS["gained
 CHANGED, UNDECIDED = "#D55E00", STATE_COLORS["undecided"]
 """Significant, and not significant."""
 
+CHANGED_BY: Mapping[float, str] = {0.0: "#F0B98C", 0.1: "#E5853A", 0.3: CHANGED}
+"""Distance by which significant neurons moved at least -> colour, the darkest for the largest."""
+
 SEQUENTIAL = [
     [0.0, "#F7F7F7"],
     [0.25, "#C2DBEC"],
@@ -96,6 +99,8 @@ _DARK: Mapping[str, str] = {
     "#74AFD6": "#2F81B5",
     "#C2DBEC": "#1F4C69",
     "#F7F7F7": "#24272B",
+    "#F0B98C": "#7D4A22",
+    "#E5853A": "#B05C1B",
 }
 """Colour on white -> colour on a dark ground; all other colours suit both."""
 

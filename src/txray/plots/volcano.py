@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.rules import is_significant
-from txray.analysis.shown_distance import CORRECTED, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, significant_label
+from txray.analysis.rules import SURE, is_significant
+from txray.analysis.shown_distance import CORRECTED
+from txray.analysis.states import NOT_SIGNIFICANT
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import labels
@@ -46,8 +46,9 @@ def volcano(comparison: Comparison) -> go.Figure:
 
     The x axis is the corrected Hellinger distance; bars are the 95% intervals of labelled neurons, if few neurons are
     drawn. The y axis is the z-score of the permutation test, not the q-value: all neurons that clearly changed share
-    the smallest q-value that the permutations allow. The neurons that stand out most are labelled with their most
-    distinctive words in the later stage.
+    the smallest q-value that the permutations allow. The darker the colour, the farther a significant neuron moved for
+    sure (the lower bound of its interval); those that moved farthest for sure are labelled with their most distinctive
+    words in the later stage.
 
     Args:
         comparison: tested (`Comparison.test`).
@@ -75,8 +76,7 @@ def volcano(comparison: Comparison) -> go.Figure:
     has_bars = any(trace.error_x.array is not None for trace in figure.data)
     return add_frame(
         figure,
-        title=f"{before} → {after}: {comparison.findings.changes}; {CORRECTED} of the layer "
-        f"{corrected_words(comparison.summary)}",
+        title=f"{before} → {after}: {comparison.findings.changes}",
         subtitle=f"Further right: larger change. Higher: more certain. Labels: most distinctive words in {after}"
         + ("; bars: 95% intervals" if has_bars else ""),
         caption=caption_of(
@@ -106,14 +106,14 @@ def traces(
     drawn = sample(neurons, canvas.max_marks)
     texts = np.asarray(hover(drawn), dtype=object)
     significant, webgl = _significant(drawn, fdr), needs_webgl(drawn)
-    n_significant = int(_significant(neurons, fdr).sum())
+    groups, counts = drawn.select(group=_group(fdr))["group"], neurons.select(group=_group(fdr))["group"]
     spans = [_DISTANCE_SPAN, _span(drawn[Y].to_numpy())]
     figure = go.Figure()
-    for is_above, name, number, color, size in (
-        (False, NOT_SIGNIFICANT, len(neurons) - n_significant, theme.UNDECIDED, 5),
-        (True, significant_label(fdr), n_significant, theme.CHANGED, 2 * _RADIUS),
+    for name, color, size in (
+        (NOT_SIGNIFICANT, theme.UNDECIDED, 5),
+        *((_size_label(least), color, 2 * _RADIUS) for least, color in theme.CHANGED_BY.items()),
     ):
-        rows = np.flatnonzero(significant == is_above)
+        rows, number = np.flatnonzero((groups == name).to_numpy()), int((counts == name).sum())
         if len(rows):
             add_marks(
                 figure,
@@ -139,6 +139,19 @@ def traces(
     return figure
 
 
+def _group(fdr: float) -> pl.Expr:
+    """Return the name of each neuron's group in the legend."""
+    name: pl.Expr = pl.lit(NOT_SIGNIFICANT)
+    for least in theme.CHANGED_BY:
+        moved = pl.col(SURE).fill_null(0.0) >= least
+        name = pl.when(is_significant(fdr) & moved).then(pl.lit(_size_label(least))).otherwise(name)
+    return name
+
+
+def _size_label(least: float) -> str:
+    return f"moved at least {least:g}" if least else "significant, perhaps less"
+
+
 def _significant(rows: pl.DataFrame, fdr: float) -> NDArray[np.bool_]:
     return rows.select(significant=is_significant(fdr))["significant"].to_numpy().copy()
 
@@ -157,14 +170,14 @@ def _labels(
     label: LabelText,
     canvas: Canvas,
 ) -> go.Scatter:
-    """Return the labels of the neurons that moved farthest or are most certain, as many as fit."""
+    """Return the labels of the neurons that moved farthest for sure, as many as fit."""
     points = drawn.select(X, Y).to_numpy()
     low, high = np.array(spans).T
     share = (points - low) / (high - low)
     pixels = np.stack((share[:, 0] * canvas.width, (1 - share[:, 1]) * canvas.height), axis=1)
-    ranked = np.where(candidates, points.T, -np.inf)
-    rank = np.minimum(*(np.argsort(np.argsort(-values, kind="stable")) for values in ranked))
-    labelled = [i for i in np.argsort(rank, kind="stable").tolist() if candidates[i]][: canvas.max_labels]
+    # The lower bound first, then the estimate.
+    order = np.lexsort((-points[:, 0], -drawn[SURE].fill_null(0.0).to_numpy()))
+    labelled = [i for i in order.tolist() if candidates[i]][: canvas.max_labels]
     taken = set(labelled)
     others = [i for i in np.argsort(-points[:, 1], kind="stable").tolist() if i not in taken]
     # In a panel, bars would take the room of labels.

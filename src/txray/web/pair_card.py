@@ -8,7 +8,8 @@ import polars as pl
 from markupsafe import Markup
 
 from txray.analysis import Findings
-from txray.analysis.shown_distance import ShownDistance
+from txray.analysis.findings import MEDIAN, MEDIAN_CHANGED
+from txray.analysis.shown_distance import CORRECTED, ShownDistance, corrected_words
 from txray.analysis.states import UNTESTED, state_label
 from txray.plots.text import count
 from txray.web.templates import render
@@ -71,8 +72,20 @@ def change_numbers(
     """
     numbers = []
     if findings.tested:
-        verb = "differ by text alone" if findings.only_text else "changed significantly"
-        numbers.append((f"{verb}, of {count(findings.tested)}", count(findings.changed)))
+        sizes = findings.sizes
+        numbers.append((f"{findings.changed_how}, of {count(findings.tested)}", count(findings.changed)))
+        if findings.changed:
+            numbers.append(
+                (f"median {CORRECTED} of these (95% interval)", corrected_words(sizes, MEDIAN_CHANGED))
+            )
+        numbers.append((f"median {CORRECTED} of all tested (95% interval)", corrected_words(sizes, MEDIAN)))
+        detectable = sizes.get("median_detectable")
+        numbers.append(
+            (
+                "would have been found in half of them",
+                "nothing" if detectable is None else f"{detectable:.2f}",
+            )
+        )
     if len(compared):
         numbers.append((f"mean {distance.name}{note}", f"{compared[distance.column].to_numpy().mean():.2f}"))
         if distance.null is not None:

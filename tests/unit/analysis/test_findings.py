@@ -22,6 +22,7 @@ from txray.analysis.rules import (
 from txray.analysis.states import STATE_NAMES, fdr_label, paper_label, state_label
 
 SOURCE = Path(__file__).parents[3] / "src" / "txray"
+SIZES = ("hellinger_corrected_low", "hellinger_corrected", "hellinger_corrected_high")
 LAYERS = ("a", "b", "c", "d", "e", "f")
 
 
@@ -41,9 +42,14 @@ def table(tested: tuple[str, ...] = LAYERS, size: int = 50, seed: int = 0) -> pl
             row["q_value"] = float(rng.choice([0.001, 0.05, 0.0500001, 0.4])) if able else None
             row["z_score"] = float(rng.integers(-2, 6)) if able else None
             row["signal"] = float(rng.normal()) if able else None
+            ends = sorted(rng.random(3).round(1).tolist()) if able and rng.random() < 0.9 else [None] * 3
+            row |= dict(zip(SIZES, ends, strict=True))
+            row["detectable"] = float(rng.random()) if able and rng.random() < 0.9 else None
             row["confident_state"] = "undecided" if one_sided and rng.random() < 0.6 else state
             if layer not in tested:
-                row |= dict.fromkeys(("q_value", "z_score", "signal", "confident_state"))
+                row |= dict.fromkeys(
+                    ("q_value", "z_score", "signal", *SIZES, "detectable", "confident_state")
+                )
             rows.append(row)
     return pl.DataFrame(
         rows,
@@ -54,6 +60,7 @@ def table(tested: tuple[str, ...] = LAYERS, size: int = 50, seed: int = 0) -> pl
             "q_value": pl.Float64,
             "z_score": pl.Float64,
             "signal": pl.Float64,
+            **dict.fromkeys((*SIZES, "detectable"), pl.Float64),
         },
     )
 
@@ -122,7 +129,8 @@ def test_changed_most_is_one_order(tested: tuple[str, ...], descending: bool) ->
         row, keys = rows.row(index, named=True), []
         if fdr is not None:
             keys.append(0 if significant(row) else 1 if row["confident_state"] is None else 2)
-        for name in ("z_score", "hellinger") if fdr is not None else ("hellinger",):
+        names = ("hellinger_corrected_low", "z_score", "hellinger")
+        for name in names if fdr is not None else names[2:]:
             value = row[name]
             keys += [value is None, 0 if value is None else -value if descending else value]
         return (*keys, -max(row["mass_before"], row["mass_after"]), index)
@@ -136,7 +144,7 @@ def test_changed_least_begins_with_the_smallest_change_that_is_not_significant()
 
     def key(index: int) -> tuple[Any, ...]:
         row, keys = rows.row(index, named=True), []
-        for value in (row["signal"], row["hellinger"]):
+        for value in (row["hellinger_corrected_high"], row["signal"], row["hellinger"]):
             keys += [value is None, 0 if value is None else abs(value)]
         return (significant(row), *keys, index)
 
@@ -162,7 +170,8 @@ def test_sentences_count_the_tested_layers_alone(tested: tuple[str, ...]) -> Non
     for state in ("avoided", "gained"):
         observed = sum(row["state"] == state for row in done)
         sure = sum(row["confident_state"] == state for row in done)
-        assert f"{observed} {STATE_NAMES[state]} ({state}), {sure} of them significant" in text
+        significant_ones = f"{sure or 'none'} of them significant"
+        assert f"{observed} {STATE_NAMES[state]} ({state}), {significant_ones}" in text
     partial = len(tested) < 6
     assert (f"{len(tested)} of 6 layers tested so far" in text) is partial
     assert (f"{300 - len(done)} neurons of {6 - len(tested)} layers are not yet tested" in text) is partial
@@ -182,7 +191,7 @@ def test_what_cannot_be_tested_is_not_called_pending() -> None:
 @pytest.mark.parametrize(("pending", "words"), [(True, "not yet tested"), (False, "not tested")])
 def test_without_tests_nothing_is_called_significant(pending: bool, words: str) -> None:
     rows = table(())
-    for neurons in (rows, rows.drop("confident_state", "q_value", "z_score", "signal")):
+    for neurons in (rows, rows.drop("confident_state", "q_value", "z_score", "signal", *SIZES)):
         result = Findings.of(neurons, 0.05 if pending else None, pending=pending)
         text = " ".join(result.sentences("x", "y"))
         assert f"Observed, {words}: " in text
@@ -207,6 +216,45 @@ def test_numbers_of_avoided_neurons_read_well(states: list[str], words: str) -> 
         {"state": ["shared", *["avoided"] * len(states)], "confident_state": ["shared", *states]}
     ).with_columns(q_value=pl.lit(None, pl.Float64))
     assert Findings.of(rows, 0.05).of_state("avoided") == words
+
+
+@pytest.mark.parametrize("tested", [("c",), LAYERS])
+def test_a_count_never_stands_without_its_size_and_its_power(tested: tuple[str, ...]) -> None:
+    rows = table(tested)
+    result = Findings.of(rows, 0.05)
+    tried = [row for row in rows.to_dicts() if row["q_value"] is not None]
+    changed = [row for row in tried if row["q_value"] <= 0.05]
+
+    def medians(of: list[dict[str, Any]]) -> str:
+        value, low, high = (
+            float(np.median([row[name] for row in of if row[name] is not None]))
+            for name in ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
+        )
+        return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+    detectable = float(
+        np.median([np.inf if row["detectable"] is None else row["detectable"] for row in tried])
+    )
+    for text in (result.changes, result.headline):
+        assert f"by {medians(changed)} in the median; median of all tested {medians(tried)}" in text
+    assert f"change of {detectable:.2f} would have been found" in result.power
+    assert result.power[1:] in " ".join(result.sentences("x", "y"))
+    # Where nothing is significant, one clause must not stand without the other.
+    nothing = Findings.of(rows.with_columns(q_value=pl.when(pl.col("q_value").is_not_null()).then(1.0)), 0.05)
+    assert nothing.changed == 0
+    assert nothing.power in nothing.changes
+
+
+def test_a_test_of_a_minimum_says_so() -> None:
+    result = Findings.of(table().with_columns(min_effect=pl.lit(0.2)), 0.05)
+    for text in (result.changes, result.headline):
+        assert "changed by at least 0.2" in text
+    assert "as one of at least 0.2" in result.power
+
+
+def test_where_nothing_could_be_found_the_sentences_say_so() -> None:
+    rows = table().with_columns(detectable=pl.lit(None, pl.Float64))
+    assert "not even a complete change" in Findings.of(rows, 0.05).power
 
 
 @pytest.mark.parametrize(("fdr", "label"), [(0.05, "5% FDR"), (0.07, "7% FDR"), (0.001, "0.1% FDR")])

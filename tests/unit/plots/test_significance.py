@@ -74,7 +74,7 @@ def test_the_matched_distance_stands_beside_its_own_null(text: Text) -> None:
     )
     assert abs(matched - plain) > 0.02
     changed, tested = comparison.summary["changed"], comparison.summary["tested"]
-    assert numbers_in(title_of(figure))[2:] == [round(matched, 2), round(null, 2), changed, tested, 5]
+    assert numbers_in(title_of(figure))[2:7] == [round(matched, 2), round(null, 2), changed, tested, 5]
 
 
 def test_the_plain_distance_stands_without_a_null(pair: tuple[Comparison, Comparison]) -> None:
@@ -153,12 +153,16 @@ def test_neurons_are_ranked_by_what_is_sure(
     heads = [note.text for note in figure.layout.annotations if "neuron" in note.text][:6]
     drawn = [int(numbers_in(head.split("neuron")[1])[0]) for head in heads]
     rows = {
-        row["neuron"]: (row["q_value"] <= 0.05, row["z_score"] if most else row["signal"])
+        row["neuron"]: (
+            row["q_value"] <= 0.05,
+            row["hellinger_corrected_low"] if most else row["hellinger_corrected_high"],
+            row["z_score"] if most else abs(row["signal"]),
+        )
         for row in comparison.neurons.filter(pl.col("state") == "shared").iter_rows(named=True)
         if row["signal"] is not None
     }
-    key = (lambda n: (-rows[n][0], -rows[n][1], n)) if most else (lambda n: (rows[n][0], abs(rows[n][1]), n))
-    assert drawn == sorted(rows, key=key)[:6]
+    sign = -1 if most else 1
+    assert drawn == sorted(rows, key=lambda n: (*(sign * value for value in rows[n]), n))[:6]
     assert [head.endswith("not significant</span>") for head in heads] == [not rows[n][0] for n in drawn]
     sizes = {row["neuron"]: row for row in comparison.neurons.iter_rows(named=True)}
     for neuron, head in zip(drawn, heads, strict=True):

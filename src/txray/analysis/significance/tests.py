@@ -12,7 +12,8 @@ import polars as pl
 from txray.analysis.comparison_tables import finite
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
-from txray.analysis.rules import confident_state, is_significant
+from txray.analysis.power import detectable_distances
+from txray.analysis.rules import confident_state, is_significant, size_of_change
 from txray.analysis.significance.absence_test import absence_p_values
 from txray.analysis.significance.chi_square import chi_square
 from txray.analysis.significance.fold_counts import FoldCounts
@@ -30,7 +31,7 @@ from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
 from txray.analysis.significance.text_matching import text_matched
 from txray.arrays import Floats
-from txray.errors import PowerWarning, UnknownNameError, UsageError, warn_user
+from txray.errors import DocumentLengthWarning, PowerWarning, UnknownNameError, UsageError, warn_user
 from txray.preferences.preferences import Preferences, Weight
 
 TestStatistic = Literal["chi-square", "distance"]
@@ -44,6 +45,9 @@ CHI_SQUARE_DRAWS = 3
 With more, permutations vary too little if one text is much smaller, because its few documents are in all of them; with
 one, p-values depend more on the seed.
 """
+
+MAX_LENGTH_RATIO = 2.5
+"""Ratio of the mean lengths of documents above which a warning says that contexts differ; up to it, p-values hold."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class SignificanceSettings:
     draws: int = 10
     statistic: TestStatistic = "chi-square"
     text_matched: bool | None = None
+    min_effect: float = 0.0
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
@@ -70,6 +75,10 @@ class SignificanceSettings:
             raise UnknownNameError.of("statistic", self.statistic, TEST_STATISTICS)
         if not 0 < self.fdr < 1:
             raise UsageError(f"significance: fdr={self.fdr}; it must lie between 0 and 1, such as 0.05")
+        if not 0 <= self.min_effect < 1:
+            raise UsageError(
+                f"significance: min_effect={self.min_effect}; pass a Hellinger distance from 0, below 1, such as 0.2"
+            )
         for name, smallest in (("permutations", 1), ("splits", 1), ("draws", 1), ("seed", 0)):
             if getattr(self, name) < smallest:
                 raise UsageError(
@@ -106,7 +115,15 @@ def tested_neurons(
     neurons = neurons.with_columns(
         *(pl.Series(name, values).fill_nan(None) for name, values in {**changes, **rates, **lengths}.items())
     )
-    neurons = neurons.with_columns(confident_state(settings.fdr), text_matched=pl.lit(match_text))
+    detectable = detectable_distances(
+        _wins(matched), _folds_in_use(before, after, paired), settings.min_effect
+    )
+    neurons = neurons.with_columns(
+        confident_state(settings.fdr),
+        pl.Series("detectable", detectable).fill_nan(None),
+        text_matched=pl.lit(match_text),
+        min_effect=pl.lit(settings.min_effect),
+    )
     summary = {
         **_summary(neurons, settings, paired),
         "text_matched": match_text,
@@ -114,6 +131,25 @@ def tested_neurons(
         "smallest_p_value": smallest,
     }
     return neurons, summary
+
+
+def warn_of_lengths(summary: Mapping[str, Any]) -> None:
+    """Warn if the documents of two stages differ much in length; `summary` is that of the comparison.
+
+    Words are read in other contexts at the beginning of a document. So models with context respond to other words in
+    short documents than in long ones, without any change of their weights.
+    """
+    names = [f"words_per_document_{side}" for side in ("before", "after")]
+    lengths = [float(summary[name]) for name in names if name in summary]
+    if len(lengths) < 2 or max(lengths) <= MAX_LENGTH_RATIO * min(lengths):
+        return
+    warn_user(
+        f"significance of {summary['before']!r} -> {summary['after']!r}: documents have {lengths[0]:,.0f} and "
+        f"{lengths[1]:,.0f} words on average; short contexts alone can look like change (8 to 18% of the p-values "
+        f"of two models were below 0.05); cut both texts to documents of about {min(lengths):,.0f} words, or "
+        "pass statistic='distance' (--statistic distance)",
+        DocumentLengthWarning,
+    )
 
 
 def _smallest_p_value(
@@ -130,6 +166,19 @@ def _smallest_p_value(
             PowerWarning,
         )
     return smallest
+
+
+def _folds_in_use(before: Preferences, after: Preferences, paired: bool) -> int:
+    """Return the number of folds with words: in both stages if folds are paired, else in the stage with fewer."""
+    used = np.stack([side.corpus_counts.sum(axis=1) > 0 for side in (before, after)])
+    return int(used.all(axis=0).sum() if paired else used.sum(axis=1).min())
+
+
+def _wins(draws: list[FoldCounts]) -> Floats:
+    """Return (n_neurons,) activations of the stage with fewer of them, averaged over downsamplings."""
+    wins = np.mean([draw.wins() for draw in draws], axis=0)
+    folds = draws[0].folds
+    return np.asarray(np.minimum(wins[:, :folds].sum(axis=1), wins[:, folds:].sum(axis=1)))
 
 
 def require_folds(before: Preferences, after: Preferences) -> None:
@@ -212,12 +261,17 @@ def _changes(
     splits = split_in_halves(draws[0].folds, settings.splits, generator_for(settings.seed, "splits"))
     halves = Halves.of(draws, *splits, weight)
     sizes = EffectSize.of(draws, halves, splits, weight)
+    p_value, q_value = permutations.p_value, q_values(permutations.p_value)
+    if settings.min_effect:
+        # Both tests must agree. Not the q-values of the larger p-value: permutations stop before it is small enough.
+        of_size = np.where(np.isfinite(p_value), sizes.p_values(settings.min_effect), np.nan)
+        p_value, q_value = np.maximum(p_value, of_size), np.maximum(q_value, q_values(of_size))
     root = np.sqrt if settings.distance == "hellinger" else np.asarray
     of_neurons = {
         "distance_matched": root(distances.observed),
         "distance_null": root(distances.null),
-        "p_value": permutations.p_value,
-        "q_value": q_values(permutations.p_value),
+        "p_value": p_value,
+        "q_value": q_value,
         "z_score": permutations.z_score,
         "signal": sizes.signal,
         "hellinger_corrected": sizes.distance,
@@ -270,6 +324,7 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "distance": settings.distance,
         "statistic": settings.statistic,
         "fdr": settings.fdr,
+        "min_effect": settings.min_effect,
         "permutations": settings.permutations,
         "paired": paired,
         "seed": settings.seed,
@@ -278,6 +333,7 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "confident_avoided": int(counts.get("avoided", 0)),
         "confident_gained": int(counts.get("gained", 0)),
         "undecided": int(counts.get("undecided", 0)),
+        **size_of_change(neurons, settings.fdr),
         **{
             f"mean_{name}": tested[name].mean()
             for name in ("signal", "distance_matched", "distance_null", "noise_floor", "distance_halves")

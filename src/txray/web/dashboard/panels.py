@@ -243,6 +243,7 @@ def sources(store: ResultStore) -> list[Any]:
             }
         )
     config = store.config
+    least = f"Changes of at least {config.min_effect:g}" if config.min_effect else "Changes"
     return [
         table(list(rows[0]), [list(row.values()) for row in rows], "Stages"),
         html.P(
@@ -250,7 +251,7 @@ def sources(store: ResultStore) -> list[Any]:
             + (
                 "Changes are observed, not tested."
                 if config.tested_fdr is None
-                else f"Changes are tested at {fdr_label(config.tested_fdr)}, with up to {count(config.permutations)} "
+                else f"{least} are tested at {fdr_label(config.tested_fdr)}, with up to {count(config.permutations)} "
                 "permutations per neuron."
             ),
             className="note",

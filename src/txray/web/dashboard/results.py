@@ -23,12 +23,14 @@ class ComparisonConfig:
         fdr: false discovery rate of the tests.
         permutations: maximum number per neuron; 0 disables the tests.
         seed: of the permutations.
+        min_effect: corrected Hellinger distance that a change must exceed.
     """
 
     weight: Weight = "mean"
     fdr: float = 0.05
     permutations: int = 10_000
     seed: int = 0
+    min_effect: float = 0.0
 
     @property
     def tested_fdr(self) -> float | None:

@@ -111,6 +111,7 @@ def serve(
     permutations: int = 10_000,
     fdr: float = 0.05,
     seed: int = 0,
+    min_effect: float = 0.0,
     prunings: Sequence[Pruning | Path | str] = (),
     cache: Path | str | None = None,
     host: str = "127.0.0.1",
@@ -129,6 +130,7 @@ def serve(
         permutations: maximum number of permutations per neuron; 0 disables the tests.
         fdr: false discovery rate at which a change counts as significant.
         seed: of the permutations.
+        min_effect: corrected Hellinger distance that a change must exceed to count as significant.
         prunings: or folders of `txray prune`, whose effects are shown on the pages of neurons.
         cache: folder of results; by default in the user's cache folder.
         host: address to listen at.
@@ -157,12 +159,14 @@ def serve(
             f"dashboard: fdr={fdr}, permutations={permutations}; fdr must lie between 0 and 1, permutations must not "
             "be negative"
         )
+    if not 0 <= min_effect < 1:
+        raise UsageError(f"dashboard: min_effect={min_effect}; pass a distance from 0, below 1, such as 0.2")
     folders, temporary = _folders(stages)
     catalog = StageCatalog(folders)
     loaded = [pruning if isinstance(pruning, Pruning) else Pruning.load(pruning) for pruning in prunings]
     results = Cache(Path(cache) if cache is not None else cache_folder() / "dashboard")
     results.tidy()
-    store = ResultStore(catalog, results, ComparisonConfig(weight, fdr, permutations, seed))
+    store = ResultStore(catalog, results, ComparisonConfig(weight, fdr, permutations, seed, min_effect))
     host = host.strip("[]")
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
 

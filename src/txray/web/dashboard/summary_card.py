@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from txray.analysis.shown_distance import CORRECTED, PLAIN, matched_distance
+from txray.analysis.shown_distance import PLAIN, matched_distance
 from txray.plots.text import plural, sanitize
 from txray.web.dashboard.components import from_html
 from txray.web.dashboard.filtered_comparison import FilteredComparison
@@ -37,12 +35,7 @@ def _numbers(filtered: FilteredComparison) -> list[tuple[str, str]]:
     compared = distance.rows(filtered.shared)
     partial = findings.tested and not findings.finished
     note = f", {plural(len(compared), 'tested neuron')}" if partial else ""
-    numbers = change_numbers(findings, distance, compared, note)
-    known = compared["hellinger_corrected"].drop_nulls().to_numpy()
-    if findings.tested and len(known):
-        low, middle, high = (f"{value:.2f}" for value in np.quantile(known, [0.25, 0.5, 0.75]))
-        numbers.append((f"median {CORRECTED}{note} (middle half)", f"{middle} ({low} to {high})"))
-    return numbers
+    return change_numbers(findings, distance, compared, note)
 
 
 def _sentences(filtered: FilteredComparison) -> list[str]:

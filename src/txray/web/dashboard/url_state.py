@@ -26,6 +26,7 @@ RANGES: Mapping[str, str] = {
     "hellinger": "Hellinger distance",
     "distance": "distance shown",
     "hellinger_corrected": "corrected Hellinger distance",
+    "hellinger_corrected_low": "corrected distance, lower bound",
     "z_score": "z-score",
     "q_value": "q-value",
     "length_before": "length before",

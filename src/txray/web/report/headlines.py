@@ -8,6 +8,7 @@ from markupsafe import Markup
 from txray.analysis import Comparison, Findings
 from txray.analysis.mass_inequality import half_mass
 from txray.analysis.shown_distance import CORRECTED, corrected_words, shown_distance
+from txray.analysis.totals import totals_sentence
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, percent, plural, sanitize
 from txray.web.pair_card import change_numbers, pair_card
@@ -64,6 +65,7 @@ def _sentences(comparison: Comparison, before: str, after: str) -> list[str]:
             f"At equal numbers of wins these prefer {lengths[0]:,.1f} {noun}s before and "
             f"{lengths[1]:,.1f} after."
         )
+    sentences += filter(None, [totals_sentence(comparison)])
     halves = [half_mass(side.mass()) for side in (comparison.before, comparison.after)]
     if all(halves):
         sentences.append(

@@ -41,6 +41,7 @@ def report(
     fdr: float = 0.05,
     seed: int = 0,
     permutations: int = 10_000,
+    min_effect: float = 0.0,
     title: str = "What the neurons know",
     comparisons: Sequence[Comparison] | None = None,
     sections: Sequence[Section] = (),
@@ -59,9 +60,10 @@ def report(
         fdr: false discovery rate of the tests.
         seed: random seed.
         permutations: maximum number per neuron; 0 disables the tests. Stages of one fold cannot be tested.
+        min_effect: corrected Hellinger distance that a change must exceed to be significant.
         title: plain text.
         comparisons: of these stages, instead of those of every two consecutive stages, layer by layer; the arguments
-            from `layer` to `permutations` have no effect then. If the stages are two models on two texts, by default
+            from `layer` to `min_effect` have no effect then. If the stages are two models on two texts, by default
             the models are compared on each text and the texts in each model, see `Decomposition`.
         sections: the story, in order; one section per comparison by default.
 
@@ -84,13 +86,14 @@ def report(
     first: list[Section] = []
     if comparisons is None:
         options: dict[str, Any] = {"feature_type": feature_type, "weight": weight, "fdr": fdr, "seed": seed}
+        tests: dict[str, Any] = {"permutations": permutations, "min_effect": min_effect}
         square = _square(stages, layer, feature_type) if permutations else None
         if square is not None:
-            effects = Decomposition.of(square, layers=layer, permutations=permutations, **options)
+            effects = Decomposition.of(square, layers=layer, **tests, **options)
             comparisons = [pair for margins in effects.comparisons.values() for pair in margins.values()]
             first = [decomposition_section(effects, name) for name in effects.layers]
         else:
-            comparisons = _consecutive(stages, layer, permutations, options)
+            comparisons = _consecutive(stages, layer, tests, options)
     pairs = _checked(stages, comparisons)
     styles = stage_styles([stage.name for stage in stages])
     story = list(sections) or first + [comparison_section(pair, stages, styles=styles) for pair in pairs]
@@ -127,7 +130,7 @@ def _square(
 def _consecutive(
     stages: Sequence[Stage],
     layer: str | Sequence[str] | None,
-    permutations: int,
+    tests: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> list[Comparison]:
     """Compare every two consecutive stages, layer by layer; stages of one fold are not tested."""
@@ -148,8 +151,8 @@ def _consecutive(
                 stage.preferences(layer=name, feature_type=options["feature_type"]).folds
                 for stage in (before, after)
             }
-            tests = permutations if len(folds) == 1 and folds != {1} else 0
-            comparisons.append(compare(before, after, layer=name, permutations=tests, **options))
+            settings = tests if len(folds) == 1 and folds != {1} else {"permutations": 0}
+            comparisons.append(compare(before, after, layer=name, **settings, **options))
             advance()
     return comparisons
 

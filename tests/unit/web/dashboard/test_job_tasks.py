@@ -213,7 +213,7 @@ def test_tests_equal_those_of_a_comparison(
 ) -> None:
     out, progress = tmp_path / "tests.parquet", Progress()
     sides = str(folders[1]), str(folders[2])
-    tasks.significance(out, *sides, layer, "token", "mean", fdr, 150, 3, progress)
+    tasks.significance(out, *sides, layer, "token", "mean", fdr, 150, 3, 0.0, progress)
     found = compare(stages[BEFORE], stages[AFTER], layer=layer, feature_type="token", permutations=0)
     with warnings.catch_warnings(action="ignore", category=PowerWarning):
         expected = replace(found, same_documents=True).test(fdr=fdr, permutations=150, seed=3)
@@ -226,8 +226,8 @@ def test_what_tests_warn_of_stays_with_them(folders: list[Path], tmp_path: Path)
     sides = str(folders[1]), str(folders[2])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tasks.significance(few, *sides, LOW, "token", "mean", 0.05, 5, 0, Progress())
-        tasks.significance(many, *sides, LOW, "token", "mean", 0.05, 1_000, 0, Progress())
+        tasks.significance(few, *sides, LOW, "token", "mean", 0.05, 5, 0, 0.0, Progress())
+        tasks.significance(many, *sides, LOW, "token", "mean", 0.05, 1_000, 0, 0.0, Progress())
     assert "permutations" in read_note(few)
     assert read_note(many) == ""
 

@@ -65,7 +65,7 @@ def test_a_tested_comparison_tells_what_is_significant() -> None:
     comparison = replace(found, neurons=neurons)
     text, summary = words_of(headline(comparison)), comparison.summary
     assert f"{summary['changed']} of {summary['tested']} tested neurons changed significantly" in text
-    assert "; 6 only before (avoided), 5 of them significant; 2 only after (gained), " in text
+    assert " 6 only before (avoided), 5 of them significant; 2 only after (gained), " in text
     assert " only before, significant 5 " in text
     undecided = 1 + (neurons["state"] == "gained").sum() - summary["confident_gained"]
     assert f" undecided {undecided} " in text

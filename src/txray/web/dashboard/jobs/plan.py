@@ -46,8 +46,8 @@ class JobPlan:
     ) -> Job:
         """Return the job that tests the neurons of one layer."""
         config = self.config
-        name = f"tests-{config.fdr:g}-{config.permutations}-{config.seed}-{_index(before, layer)}"
-        settings = {"fdr": config.fdr, "permutations": config.permutations, "seed": config.seed}
+        settings = {name: getattr(config, name) for name in ("fdr", "permutations", "seed", "min_effect")}
+        name = "-".join(["tests", *(f"{value:g}" for value in settings.values()), str(_index(before, layer))])
         return Job(
             "significance",
             self._path(before, after, feature_type, "pairs", name),

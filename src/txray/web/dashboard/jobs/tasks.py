@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import compare, match
-from txray.analysis.subjects import same_documents
-from txray.errors import PowerWarning, StageError, UsageError
+from txray.analysis.subjects import document_lengths, same_documents
+from txray.errors import DocumentLengthWarning, PowerWarning, StageError, UsageError
 from txray.files import sha256_of
 from txray.plots.features import leading_rows
 from txray.plots.text import sanitize
@@ -185,6 +185,9 @@ def shared_layers(before: StageFolder, after: StageFolder) -> list[str]:
     ]
 
 
+_NOTED = (PowerWarning, DocumentLengthWarning)
+"""Warnings of the tests that readers of the results need."""
+
 TESTED = (
     "distance_matched",
     "distance_null",
@@ -198,6 +201,8 @@ TESTED = (
     "rate_q_value",
     "rarefied_length_before",
     "rarefied_length_after",
+    "detectable",
+    "min_effect",
     "confident_state",
 )
 """Columns that the tests add."""
@@ -213,6 +218,7 @@ def significance(
     fdr: float,
     permutations: int,
     seed: int,
+    min_effect: float,
     advance: Advance,
 ) -> None:
     """Test the neurons of one layer of two stage folders: one row per neuron, with the columns `TESTED`.
@@ -222,11 +228,13 @@ def significance(
     stages = StageFolder.open(before), StageFolder.open(after)
     first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
     untested = compare(first, second, weight=weight, permutations=0)
-    untested = replace(untested, same_documents=same_documents(*stages))
+    summary = {**untested.summary, **document_lengths(*stages)}
+    untested = replace(untested, same_documents=same_documents(*stages), summary=summary)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PowerWarning)
-        tested = untested.test(fdr=fdr, permutations=permutations, seed=seed)
-    note = "; ".join(str(warning.message) for warning in caught if issubclass(warning.category, PowerWarning))
+        for category in _NOTED:
+            warnings.simplefilter("always", category)
+        tested = untested.test(fdr=fdr, permutations=permutations, seed=seed, min_effect=min_effect)
+    note = "; ".join(str(warning.message) for warning in caught if issubclass(warning.category, _NOTED))
     write_result(out, tested.neurons.select(*TESTED), note)
     advance(1, 1)
 

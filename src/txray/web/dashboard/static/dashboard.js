@@ -19,7 +19,7 @@ const COLUMNS = {
     { key: "mass_after", heading: "Mass after", about: `Sum of activations in ${controls.after}`, show: (row) => quantity(row.mass_after) },
     { key: "hellinger", heading: "Hellinger distance", about: "Between the preferences before and after, over all wins as in the paper: 0 identical, 1 nothing in common; large if there are few wins", show: (row) => fixed(row.hellinger) },
     { key: "hellinger_corrected", heading: "Corrected distance", about: "Size of the change: Hellinger distance without the bias of small samples, with its 95% interval; 0 identical, 1 nothing in common", show: (row) => spanned(row.hellinger_corrected, row.hellinger_corrected_low, row.hellinger_corrected_high) },
-    { key: "change", heading: "Change, z", about: "Certainty of the change: z-score against permutations. Significant neurons come first, then untested ones", show: (row) => (row.z_score === null ? "–" : row.z_score.toFixed(1)) },
+    { key: "change", heading: "Moved at least", about: "Lower bound of the corrected distance. Significant neurons come first, then untested ones", show: (row) => fixed(row.hellinger_corrected_low) },
     { key: "q_value", heading: "q-value", about: "False discovery rate at which the neuron is significant", show: (row) => quantity(row.q_value), risingFirst: true },
   ],
   pairs: (controls) => [

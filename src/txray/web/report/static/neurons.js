@@ -39,7 +39,7 @@ class Neurons {
   tested({ rank, corrected, low, high, z, sure, q }) {
     return [
       { key: "corrected", heading: "Corrected distance", about: "How far the neuron moved: Hellinger distance without what small samples add, with its 95% interval. 0 same, 1 disjoint", value: (n) => corrected[n], show: (n) => spanned(corrected[n], low[n], high[n]) },
-      { key: "change", heading: "Changed, z", about: "How certain the change is: standard deviations above what permutations give. Sorted, significant neurons come first", value: (n) => (z[n] === null && !sure[n] ? null : -rank[n]), among: (n) => rank[n], show: (n) => (z[n] === null ? "–" : z[n].toFixed(1)) },
+      { key: "change", heading: "Moved at least", about: "Lower bound of the corrected distance. Sorted, significant neurons come first", value: (n) => (z[n] === null && !sure[n] ? null : -rank[n]), among: (n) => rank[n], show: (n) => (low[n] === null ? "–" : low[n].toFixed(2)) },
       { key: "q", heading: "q-value", about: "False discovery rate at which the neuron is significant", value: (n) => q[n], show: (n) => quantity(q[n]), risingFirst: true },
     ];
   }
