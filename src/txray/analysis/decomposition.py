@@ -89,6 +89,7 @@ class Decomposition(SavedResult):
         permutations: int = 10_000,
         fdr: float = 0.05,
         seed: int = 0,
+        min_effect: float = 0.0,
     ) -> Decomposition:
         """Decompose four stages that were collected already.
 
@@ -103,6 +104,7 @@ class Decomposition(SavedResult):
             permutations: maximum number of permutations per neuron.
             fdr: false discovery rate within each layer and margin.
             seed: random seed.
+            min_effect: corrected Hellinger distance that an effect must exceed; see `Comparison.test`.
 
         Raises:
             UsageError: not four stages of two models on two texts, no layer in common, or one fold.
@@ -112,7 +114,7 @@ class Decomposition(SavedResult):
         Example:
             >>> Decomposition.of(["a-on-a", "a-on-b", "b-on-a", "b-on-b"]).margins
         """
-        settings = SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed)
+        settings = SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed, min_effect=min_effect)
         return _decompose(as_stages(stages), layers, feature_type, weight, models, texts, settings)
 
     @property
@@ -337,11 +339,7 @@ def _decompose(
     settings: SignificanceSettings,
 ) -> Decomposition:
     square = arranged(stages)
-    facts: dict[str, Any] = {
-        "fdr": settings.fdr,
-        "permutations": settings.permutations,
-        "seed": settings.seed,
-    }
+    facts = {name: getattr(settings, name) for name in ("fdr", "permutations", "seed", "min_effect")}
     names_of_layers = common_layers(square, layers, "decompose")
     model_names = two_names(names_of_models(square) if models is None else models, "models")
     text_names = two_names(names_of_corpora(square) if texts is None else texts, "texts")

@@ -11,7 +11,7 @@ import polars as pl
 from txray.analysis.comparison import Comparison
 from txray.analysis.comparison_tables import finite
 from txray.analysis.effect_sizes import EffectSize
-from txray.analysis.rules import is_significant
+from txray.analysis.rules import is_significant, q_value_is_significant
 from txray.analysis.significance.chi_square import chi_square
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.interaction import TwoModels, interaction_statistic
@@ -126,12 +126,15 @@ def interaction_rows(
     draws = models.diagonals(settings.draws, settings.seed)
     splits = split_in_halves(models.folds, settings.splits, generator_for(settings.seed, "splits"))
     size = EffectSize.of(draws, Halves.of(draws, *splits, weight), splits, weight)
-    q_value = q_values(tests.p_value)
+    p_value, q_value = tests.p_value, q_values(tests.p_value)
+    if settings.min_effect:
+        of_size = np.where(np.isfinite(p_value), size.p_values(settings.min_effect), np.nan)
+        p_value, q_value = np.maximum(p_value, of_size), np.maximum(q_value, q_values(of_size))
     values = {
         "hellinger_corrected": size.distance,
         "hellinger_corrected_low": size.low,
         "hellinger_corrected_high": size.high,
-        "p_value": tests.p_value,
+        "p_value": p_value,
         "q_value": q_value,
         "z_score": tests.z_score,
     }
@@ -146,7 +149,8 @@ def interaction_rows(
     )
     # A neuron in use in none of the stages did not change; one that is too rarely active in one of them may have.
     unused = pl.Series(np.sum([side.wins() for side in sides], axis=0) == 0)
-    significant = pl.when(unused).then(pl.lit(value=False)).otherwise(pl.col("q_value") <= settings.fdr)
+    tested_significant = pl.when(pl.col("q_value").is_not_null()).then(q_value_is_significant(settings.fdr))
+    significant = pl.when(unused).then(pl.lit(value=False)).otherwise(tested_significant)
     neurons = neurons.with_columns(significant=significant)
     return neurons, {
         "layer": layer,

@@ -51,6 +51,7 @@ def decompose(
     permutations: int = 10_000,
     fdr: float = 0.05,
     seed: int = 0,
+    min_effect: float = 0.0,
 ) -> Decomposition:
     """Tell whether neurons changed because the model changed or because it read another text.
 
@@ -76,6 +77,7 @@ def decompose(
         permutations: maximum number of permutations per neuron.
         fdr: false discovery rate within each layer and effect.
         seed: random seed.
+        min_effect: corrected Hellinger distance that an effect must exceed.
 
     Raises:
         UsageError: names that are equal, a number out of range, or a folder with other settings.
@@ -87,7 +89,7 @@ def decompose(
         >>> print(*effects.sentences(), sep="\\n")
     """
     # Before a model runs.
-    SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed)
+    SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed, min_effect=min_effect)
     model_names = two_names(models, "models")
     by_default = distinct_names([text_a.name, text_b.name])
     text_names = two_names(by_default if texts is None else texts, "texts")
@@ -120,6 +122,7 @@ def decompose(
         permutations=permutations,
         fdr=fdr,
         seed=seed,
+        min_effect=min_effect,
     )
 
 
