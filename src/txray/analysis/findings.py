@@ -19,6 +19,7 @@ from txray.analysis.states import (
     DISPLACED,
     NOT_SIGNIFICANT,
     ONE_SIDED,
+    SAME_WEIGHTS,
     STATE_NAMES,
     change_label,
     test_label,
@@ -48,6 +49,7 @@ class Findings:
         text_matched: whether the tests are at equal text.
         min_effect: corrected distance that a change had to exceed; 0 if any change counts.
         sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
+        only_text: whether one model read two texts, so that only these can explain differences.
     """
 
     fdr: float | None
@@ -63,9 +65,12 @@ class Findings:
     min_effect: float = 0.0
     sizes: Mapping[str, float | None] = field(default_factory=dict)
     displaced_by: Mapping[int, int] = field(default_factory=dict)
+    only_text: bool = False
 
     @classmethod
-    def of(cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False) -> Findings:
+    def of(
+        cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False, only_text: bool = False
+    ) -> Findings:
         """Count the neurons of a comparison.
 
         Args:
@@ -73,13 +78,16 @@ class Findings:
                 of the tests, or with nulls in them, nothing or not everything is tested.
             fdr: false discovery rate of the tests; None if there are none.
             pending: whether what is untested is going to be tested.
+            only_text: whether one model read two texts.
         """
         several = "layer" in neurons.columns
         layers = neurons["layer"].n_unique() if several else 1
         observed = _counts(neurons["state"])
         rows = neurons.filter(is_tested()) if "confident_state" in neurons.columns else neurons.clear()
         if fdr is None or not len(rows):
-            return cls(fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0)
+            return cls(
+                fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0, only_text=only_text
+            )
         tried = rows.filter(pl.col("q_value").is_not_null())
         return cls(
             fdr,
@@ -95,6 +103,7 @@ class Findings:
             float(rows["min_effect"].max() or 0) if "min_effect" in rows.columns else 0.0,  # type: ignore[arg-type]
             size_of_change(rows, fdr),
             {} if several else _displacers(rows),
+            only_text,
         )
 
     @property
@@ -126,7 +135,10 @@ class Findings:
     @property
     def changed_how(self) -> str:
         """Return what significant neurons did: `changed significantly`, or `changed by at least 0.2`."""
-        return change_label(self.min_effect)
+        if not self.only_text:
+            return change_label(self.min_effect)
+        size = f"by at least {self.min_effect:g}" if self.min_effect else "significantly"
+        return f"{'differs' if self.changed == 1 else 'differ'} {size} between the texts"
 
     @property
     def changes(self) -> str:
@@ -143,6 +155,7 @@ class Findings:
         if not self.tested_layers or self.fdr is None or not self.tested:
             return self.changes
         label = test_label(self.fdr, text_matched=self.text_matched)
+        label += ", same weights" if self.only_text else ""
         tested = plural(self.tested, "tested neuron")
         count = f"{self.changed:,} of {tested} in both stages {self.changed_how} ({label})"
         return f"{count}{self._size_of_changed}" if self.changed else f"{count}; {self.power}"
@@ -224,7 +237,8 @@ class Findings:
         Args:
             before, after: names of the stages to show.
         """
-        return [self._observation(before, after), *self._tests()]
+        weights = [SAME_WEIGHTS] if self.only_text else []
+        return [self._observation(before, after), *self._tests(), *weights]
 
     def _observation(self, before: str, after: str) -> str:
         shared, verb = self.observed.get("shared", 0), "is" if self.observed.get("shared", 0) < 2 else "are"
