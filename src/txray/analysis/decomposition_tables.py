@@ -65,7 +65,9 @@ def neuron_rows(comparison: Comparison, layer: str, margin: str) -> pl.DataFrame
     neurons, fdr = comparison.neurons, float(comparison.summary["fdr"])
     significant = is_significant(fdr)
     # A neuron in use in neither stage did not change; one that is too rarely active may have.
-    told = significant | pl.col("q_value").is_not_null() | (pl.col("state").cast(pl.String) == "unpreferred")
+    decided = (
+        significant | pl.col("q_value").is_not_null() | (pl.col("state").cast(pl.String) == "unpreferred")
+    )
     return neurons.select(
         pl.lit(layer).alias("layer"),
         pl.lit(margin, dtype=_MARGIN).alias("margin"),
@@ -75,7 +77,7 @@ def neuron_rows(comparison: Comparison, layer: str, margin: str) -> pl.DataFrame
         "p_value",
         "q_value",
         "z_score",
-        pl.when(told).then(significant).alias("significant"),
+        pl.when(decided).then(significant).alias("significant"),
     )
 
 
