@@ -1,4 +1,4 @@
-"""What fine-tuning for sentiment changes in all-MiniLM-L6, over several trainings; writes tables to docs/finetuning.md.
+"""Measure what fine-tuning for sentiment changes in all-MiniLM-L6, over several trainings; writes docs/finetuning.md.
 
 `python -m benchmarks.finetuning FOLDER`, after `benchmarks.finetuning.train`. TXRAY_DATA names the folder with `imdb`,
 `wikitext-2` and `ud-ewt`. Stages and prunings lie in FOLDER/measured, so that an interrupted run resumes.
@@ -67,7 +67,9 @@ def texts() -> dict[str, Corpus]:
         "reviews": cut("reviews", read_corpus("imdb", data / "imdb", split="test")),
         "encyclopedia": cut("encyclopedia", read_corpus("wikitext", data / "wikitext-2", split="test")),
         "tagged": read_corpus("conllu", data / "ud-ewt", split="dev").take_words(WORDS),
-        "training reviews": cut("training reviews", read_corpus("imdb", data / "imdb", split="train"), seed=1),
+        "training reviews": cut(
+            "training reviews", read_corpus("imdb", data / "imdb", split="train"), seed=1
+        ),
     }
 
 
@@ -141,7 +143,9 @@ def names(runs: Sequence[Trained], corpora: dict[str, Corpus]) -> str:
         lines.append(f"| {row['neuron']} | {size} | {sides[0]} | {sides[1]} |")
     for side, stage in (("before", comparison.before), ("after", comparison.after)):
         verdicts = stage.names()["verdict"].drop_nulls()
-        lines.append(f"\n{(verdicts == 'stable').sum()} of {len(verdicts)} neurons have a stable name {side}.")
+        lines.append(
+            f"\n{(verdicts == 'stable').sum()} of {len(verdicts)} neurons have a stable name {side}."
+        )
     return "\n".join(lines)
 
 
@@ -188,8 +192,9 @@ def concepts(runs: Sequence[Trained], corpora: dict[str, Corpus]) -> str:
                 best = [ranking.top(feature, 1) for ranking in later]
                 start = first.top(feature, 1)
                 changed = [shift.filter(feature=feature)["changed"].item() for shift in shifts]
+                name = "positive review" if feature_type == "label" else feature
                 lines.append(
-                    f"| {layer.removeprefix('encoder.')} | {'positive review' if feature_type == 'label' else feature} | "
+                    f"| {layer.removeprefix('encoder.')} | {name} | "
                     f"{start['strength'].item():.2f} | {spread([row['strength'].item() for row in best])} | "
                     f"{spread([row['control'].item() for row in best])} | {', '.join(map(str, changed))} |"
                 )
@@ -256,7 +261,9 @@ def main(folder: Path, chosen: Sequence[str]) -> None:
         accuracy, seed = (json.loads(file.read_text())[name] for name in ("accuracy", "seed"))
         runs.append(Trained(seed, file.parent, accuracy, folder / "measured" / file.parent.name))
     if not runs:
-        raise SystemExit(f"{folder}: no classifiers; run python -m benchmarks.finetuning.train {folder} first")
+        raise SystemExit(
+            f"{folder}: no classifiers; run python -m benchmarks.finetuning.train {folder} first"
+        )
     print("test accuracy:", ", ".join(f"seed {run.seed}: {run.accuracy:.1%}" for run in runs))
     corpora = texts()
     for name in chosen or TABLES:

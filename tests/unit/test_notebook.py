@@ -60,7 +60,8 @@ def test_a_comparison_tells_its_states_and_what_changed_most(stages: list[txray.
     most = shared.sort(keys, descending=True, nulls_last=True)["neuron"][0]
     assert rows[0][0] == str(most)
     strongest = change.after.table(int(most)).sort("lift", descending=True)["feature"][0]
-    assert rows[0][-1].split(" · ")[0] == strongest
+    note = change.after.name_scores.notes[int(most)]
+    assert rows[0][-1].split(" · ")[0] == (note or strongest)
 
 
 def test_a_timeline_tells_its_stages(stages: list[txray.Stage]) -> None:

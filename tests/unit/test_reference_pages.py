@@ -12,10 +12,11 @@ import pytest
 import txray
 from tests.builders.writing_stages import writing_stages
 from txray.analysis import Comparison
+from txray.capture import smallest_set
 from txray.capture.layer_similarity import layer_similarity
 from txray.models import classifier, language_model
 from txray.preferences import Stage
-from txray.pruning import Pruning, evaluator, paper_sets, pool_runs, prune
+from txray.pruning import Advice, Pruning, advise, evaluator, paper_sets, pool_runs, prune
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -49,6 +50,7 @@ def stages() -> list[Stage]:
             feature_types=["token", "pos"],
             selection="max-1/zscore",
             name=f"s{number}",
+            concepts="pos",
         )
         for number, model in enumerate(models)
     ]
@@ -67,6 +69,8 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
     text = txray.demo_corpus("reviews", words=1_500)
     models = [language_model("lstm", text, embedding=6, hidden=12, seed=seed) for seed in (0, 1)]
     prunings = [pruned(seed, comparison) for seed in (0, 1)]
+    rankings = [txray.rank_neurons(stage) for stage in stages]
+    shift = rankings[0].compare(rankings[1])
     effects = txray.Decomposition.of([stages[0], stages[0], stages[1], stages[1]], permutations=20)
     similarity = layer_similarity(*models, text, layers=["rnn"], max_words=300)
     return {
@@ -82,7 +86,22 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
             for name in ("stages", "changes", "flows", "distances")
         },
         "Matching.pairs": txray.match(*stages).pairs,
+        "ModelMatching.pairs": txray.match_models(*models, text, max_words=300).pairs,
+        "Persistence.stages": txray.persistence(stages).stages,
+        "Persistence.neurons": txray.persistence(stages).neurons,
         "LayerSimilarity.table": similarity.table,
+        "ConceptRanking.neurons": rankings[0].neurons,
+        "ConceptRanking.concepts": rankings[0].concepts,
+        "ConceptShift.neurons": shift.neurons,
+        "ConceptShift.concepts": shift.concepts,
+        "SmallestSet.curve": smallest_set(
+            stages[0],
+            language_model(
+                "lstm", txray.demo_corpus("encyclopedia", words=3_000), embedding=8, hidden=12, seed=0
+            ),
+            txray.demo_corpus("encyclopedia", words=3_000),
+            feature="NN",
+        ).curve,
         "Decomposition.margins": effects.margins,
         "Decomposition.neurons": effects.neurons,
         "Decomposition.verdicts": effects.verdicts,
@@ -90,8 +109,16 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
             f"Pruning.{name}": getattr(prunings[0], name)
             for name in ("effects", "random", "sets", "resamples")
         },
+        "Pruning.verdicts": prunings[0].verdicts(0.5),
         "pool_runs": pool_runs(prunings),
+        **{f"Advice.{name}": getattr(advice(), name) for name in ("layers", "steps")},
     }
+
+
+def advice() -> Advice:
+    reviews = txray.demo_corpus("reviews", words=3_000)
+    model = classifier(language_model("lstm", reviews, embedding=6, hidden=12), "last")
+    return advise(model, reviews, lose_at_most=50.0)
 
 
 def pruned(seed: int, comparison: Comparison) -> Pruning:
@@ -143,7 +170,7 @@ def test_the_glossary_is_sorted_and_its_terms_are_used() -> None:
 
 def test_the_glossary_has_the_states_of_neurons(comparison: Comparison) -> None:
     states = comparison.neurons.schema["confident_state"].categories.to_list()  # type: ignore[attr-defined]
-    assert len(states) == 5
+    assert len(states) == 6
     assert all(f"- **{state}**: state of a neuron" in page("glossary.md") for state in states)
 
 

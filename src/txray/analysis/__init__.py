@@ -4,6 +4,8 @@ Everything here is computed from preferences, or from sums over activations, wit
 """
 
 from txray.analysis.comparison import Comparison, compare
+from txray.analysis.concepts.ranking import ConceptRanking, rank_neurons
+from txray.analysis.concepts.shift import ConceptShift
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.decomposition import Decomposition
 from txray.analysis.decomposition_tables import COMPARED, MARGINS, VERDICTS
@@ -15,8 +17,12 @@ from txray.analysis.layers.affinity import layer_affinity
 from txray.analysis.layers.cka import BestMatches, best_matches, cka, cka_debiased
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import MEASURES, LayerSimilarity
+from txray.analysis.layers.soft_matching import ChanceSimilarity, chance_similarity, procrustes, soft_match
 from txray.analysis.mass_inequality import gini, half_mass, share_of_top
-from txray.analysis.matching.match import MATCH_STATES, Matching, match
+from txray.analysis.matching.assignment import MATCH_STATES
+from txray.analysis.matching.match import Matching, match
+from txray.analysis.matching.model_matching import MATCH_BY, ModelMatching
+from txray.analysis.matching.persistence import PERSISTENCE_STATES, Persistence, persistence
 from txray.analysis.neuron_change import NeuronChange
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.states import CONFIDENT_STATES, SHOWN_STATES, STATES
@@ -32,14 +38,19 @@ __all__ = [
     "CONFIDENT_STATES",
     "DISTANCES",
     "MARGINS",
+    "MATCH_BY",
     "MATCH_STATES",
     "MEASURES",
+    "PERSISTENCE_STATES",
     "REFERENCES",
     "SHOWN_STATES",
     "STATES",
     "VERDICTS",
     "BestMatches",
+    "ChanceSimilarity",
     "Comparison",
+    "ConceptRanking",
+    "ConceptShift",
     "CrossMoments",
     "Decomposition",
     "EffectSize",
@@ -48,10 +59,13 @@ __all__ = [
     "LayerSimilarity",
     "MassMatch",
     "Matching",
+    "ModelMatching",
     "NeuronChange",
+    "Persistence",
     "RankCorrelation",
     "Timeline",
     "best_matches",
+    "chance_similarity",
     "change_measures",
     "cka",
     "cka_debiased",
@@ -67,9 +81,13 @@ __all__ = [
     "mass_divergence",
     "mass_match",
     "match",
+    "persistence",
+    "procrustes",
     "rank_correlation",
+    "rank_neurons",
     "rarefied_lengths",
     "share_of_top",
+    "soft_match",
     "stage_measures",
     "timeline",
 ]

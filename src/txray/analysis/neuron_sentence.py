@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, change_label, test_label
+from txray.analysis.states import (
+    DISPLACED,
+    NOT_SIGNIFICANT,
+    NOT_TESTED,
+    STATE_NAMES,
+    change_label,
+    test_label,
+)
 from txray.text import plural
 
 _OBSERVED = f"Observed, {NOT_TESTED}."
@@ -55,8 +62,10 @@ def preference_sentence(lengths: tuple[int, int], noun: str, stages: tuple[str, 
 def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     """Return the sentences about the tests."""
     level = test_label(fdr, text_matched=bool(row.get("text_matched")))
+    if row["confident_state"] == DISPLACED:
+        return [displacement_sentence(row, level)]
     if row["q_value"] is not None:
-        verdict = _found(row) if row["significant"] else _missed(row)
+        verdict = _significant(row) if row["significant"] else _not_significant(row)
         corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]} with its 95% interval"
         null = f"{row['distance_null']:.3f} if nothing had changed"
         return [
@@ -71,12 +80,28 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     return ["Too rarely active to be tested."]
 
 
-def _found(row: Mapping[str, Any]) -> str:
+def displacement_sentence(row: Mapping[str, Any], level: str) -> str:
+    """Return which neuron explains the change of a displaced neuron.
+
+    Args:
+        row: of `Comparison.neurons`, of a displaced neuron.
+        level: label of the tests.
+    """
+    share = row["displaced_share"]
+    verb = "takes" if share > 0 else "leaves it"
+    return (
+        f"Displaced by neuron {row['displaced_by']}, which {verb} {100 * abs(share):.0f} percentage points more of the "
+        f"words that would be this neuron's otherwise: without that neuron in both stages, the change is "
+        f"{NOT_SIGNIFICANT} ({level}, q = {row['displaced_q_value']:.3g})."
+    )
+
+
+def _significant(row: Mapping[str, Any]) -> str:
     effect = row.get("min_effect")
     return f"significant: {change_label(effect)}" if effect else "significant"
 
 
-def _missed(row: Mapping[str, Any]) -> str:
+def _not_significant(row: Mapping[str, Any]) -> str:
     """Return that no change was found, and which changes would have been missed, if that is known."""
     effect = row.get("min_effect") or 0
     message = f"no change of at least {effect:g} found" if effect else "no change found"

@@ -21,7 +21,9 @@ from txray.capture.activations import (
     select,
     strongest_groups,
 )
+from txray.capture.concept_tally import ConceptTally
 from txray.capture.hook_point import ChunkActivations, HookPoint
+from txray.capture.runner_ups import SecondPlaces, second_places
 from txray.capture.strongest_positions import StrongestPositions, Surroundings
 from txray.capture.text.context import around
 from txray.capture.text.encoding import EncodedDocument, Indices
@@ -29,6 +31,7 @@ from txray.capture.text.features import SUBWORD, features_of
 from txray.capture.text.words import ChunkWords, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
 from txray.preferences.grouped_stats import run_starts
+from txray.preferences.histograms import ConceptHistograms
 from txray.preferences.serialization import as_bytes, from_bytes, with_prefix
 
 NOT_POSITIVE = "no positive activation"
@@ -48,15 +51,24 @@ class LayerTally:
     """
 
     def __init__(
-        self, hook_point: HookPoint, feature_types: Sequence[str], folds: int, exemplars: int
+        self,
+        hook_point: HookPoint,
+        feature_types: Sequence[str],
+        folds: int,
+        exemplars: int,
+        concepts: ConceptTally | None = None,
     ) -> None:
-        """Start empty."""
+        """Start empty; `concepts` counts the activations in bins."""
+        self._concepts = concepts
         self.hook_point = hook_point
         self.counted = 0
         self.skipped: Counter[str] = Counter()
         self._folds = folds
         n_neurons = hook_point.n_neurons
         self._tallies = {feature_type: Tally(n_neurons, folds) for feature_type in feature_types}
+        if hook_point.selection.k is not None:
+            for tally in self._tallies.values():
+                tally.count_runner_ups()
         self._exemplars = ExemplarTally(n_neurons, exemplars)
         self._positions = StrongestPositions() if hook_point.selection.rule == "max-position" else None
 
@@ -78,6 +90,8 @@ class LayerTally:
             self._require_finite(activations, words)
         if SUBWORD in self._tallies:
             self._update_pieces(activations, words)
+        if self._concepts is not None:
+            self._concepts.update(activations, words)
         if self._positions is not None:
             for complete in self._positions.offer(as_numpy(activations.of_words()), words):
                 self._add_document(*complete)
@@ -89,8 +103,10 @@ class LayerTally:
         else:
             self._account(int((selected > 0).any(dim=-1).sum()), len(words))
             strong = strongest_groups(selected, self._exemplars.k, words.key, words.word)
+        seconds = self._second_places(activations.flat, activations.groups, selected)
         for feature_type, feature_id in ids.items():
             _add(self._tallies[feature_type], words.fold, feature_id, selected)
+            _add_second_places(self._tallies[feature_type], words.fold, feature_id, seconds)
         # One word can be an exemplar of a hundred neurons.
         groups, occurrence = strong.group.tolist(), cache(words.occurrence)
         self._exemplars.update(
@@ -113,6 +129,8 @@ class LayerTally:
         }
         if self._positions is not None:
             parts["positions"] = self._positions.state_dict()
+        if self._concepts is not None:
+            parts["concepts"] = self._concepts.state_dict()
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -122,6 +140,8 @@ class LayerTally:
         self._exemplars.load_state_dict(with_prefix("exemplars/", state))
         if self._positions is not None:
             self._positions.load_state_dict(with_prefix("positions/", state))
+        if self._concepts is not None:
+            self._concepts.load_state_dict(with_prefix("concepts/", state))
         self.counted, skipped = from_bytes(state["account/words"])
         self.skipped = Counter(skipped)
 
@@ -134,6 +154,11 @@ class LayerTally:
                 feature_type=feature_type,
                 selection=str(self.hook_point.selection),
             )
+
+    def histograms(self, stage: str) -> Iterator[ConceptHistograms]:
+        """Yield the histograms of each feature type whose features are concepts."""
+        if self._concepts is not None:
+            yield from self._concepts.freeze(stage, self.hook_point.layer)
 
     def exemplars(self) -> pl.DataFrame:
         """Return the exemplar table of this layer."""
@@ -166,12 +191,26 @@ class LayerTally:
     def _select(self, flat: Tensor, groups: WordGroups) -> Tensor | SelectedActivations:
         return select(flat, groups, self.hook_point.selection, sparse=self.hook_point.through is not None)
 
+    def _second_places(
+        self, flat: Tensor, groups: WordGroups, selected: Tensor | SelectedActivations
+    ) -> SecondPlaces | None:
+        """Return the second places of groups, if the selection has any and they are counted."""
+        k = self.hook_point.selection.k
+        counted = all(tally.counts_runner_ups for tally in self._tallies.values())
+        if k is None or not counted or not isinstance(selected, SelectedActivations):
+            return None
+        return second_places(flat, groups, selected, k)
+
     def _update_pieces(self, activations: ChunkActivations, words: ChunkWords) -> None:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
         names, word_of_piece = words.pieces(activations.pieces)
-        selected = self._select(activations.flat, activations.groups.pieces())
-        _add(tally, words.fold[word_of_piece], tally.feature_ids(names), selected)
+        groups = activations.groups.pieces()
+        selected = self._select(activations.flat, groups)
+        fold, feature_id = words.fold[word_of_piece], tally.feature_ids(names)
+        _add(tally, fold, feature_id, selected)
+        seconds = self._second_places(activations.flat, groups, selected)
+        _add_second_places(tally, fold, feature_id, seconds)
 
     def _add_document(
         self,
@@ -212,3 +251,12 @@ def _add(tally: Tally, fold: Indices, feature_id: Indices, activations: Tensor |
         tally.update(fold[group], activations.neuron, feature_id[group], activations.value)
     else:
         tally.update_dense(fold, feature_id, as_numpy(activations))
+
+
+def _add_second_places(
+    tally: Tally, fold: Indices, feature_id: Indices, seconds: SecondPlaces | None
+) -> None:
+    """Tally second places, given the fold and the feature of each group."""
+    if seconds is not None:
+        group = seconds.group
+        tally.update_runner_ups(fold[group], seconds.winner, seconds.neuron, feature_id[group], seconds.value)

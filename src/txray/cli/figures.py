@@ -218,6 +218,7 @@ FIGURES: Mapping[str, Draw] = {
     "pos-first": _of("pos_first", _UNTESTED),
     "matching": _of("matching", PlotArgs.matching),
     "matching-curve": _of("matching_curve", PlotArgs.matching),
+    "match-strength": _of("match_strength", PlotArgs.matching),
     "layer-affinity": _layer_affinity,
     "decomposition": _of("decomposition", PlotArgs.decomposition),
     "model-and-text": _of("model_and_text", PlotArgs.decomposition),

@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.safetensors"
 """In the folder of a stage that is still being collected, instead of everything else."""
 
-MANIFEST_KEYS = ("format", "name", "features", "neurons", "folds", "selections", "checksums")
+MANIFEST_KEYS = ("format", "name", "features", "neurons", "folds", "selections", "checksums", "runner_ups")
 """Keys of a manifest that saving writes; a stage that was never saved has none of them."""
 
 _REQUIRED_FILES = ("exemplars.parquet", "tags.parquet", "scales.parquet")
@@ -65,8 +65,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             for feature_type in manifest["features"]
             for part in ("features", "preferences")
         }
+        concepts = manifest.get("concepts") or {}
+        tables |= {f"histograms.{feature_type}.parquet" for feature_type in concepts}
         if not {*tables, *_REQUIRED_FILES} <= manifest["checksums"].keys():
             wrong = ["checksums"]
+        if not concepts.keys() <= set(manifest["features"]):
+            wrong = ["concepts"]
     if wrong:
         raise StageError(
             f"{file}: lacks {', '.join(wrong)}, or they are not as written; collect the stage again"
@@ -94,10 +98,12 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "folds": lambda value: _is_count(value) and value <= MAX_FOLDS,
     "selections": lambda value: _is_map(value, is_text),
     "checksums": lambda value: _is_map(value, is_text),
+    "runner_ups": lambda value: value is None or _is_map(value, lambda layers: isinstance(layers, list)),
     # Known to a collection only; a stage made by hand may lack it.
     "words": lambda value: value is None or _is_count(value),
     "layers": lambda value: value is None or _is_map(value, lambda account: isinstance(account, dict)),
     "corpus": lambda value: value is None or isinstance(value, dict),
+    "concepts": lambda value: value is None or _is_map(value, lambda names: isinstance(names, list)),
     "model": lambda value: value is None or isinstance(value, dict),
 }
 """Field of a manifest -> whether a value can be what was written there."""

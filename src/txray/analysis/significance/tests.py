@@ -13,23 +13,35 @@ from txray.analysis.comparison_tables import finite
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
 from txray.analysis.power import detectable_distances
-from txray.analysis.rules import confident_state, is_significant, size_of_change
-from txray.analysis.significance.absence_test import absence_p_values
+from txray.analysis.rules import (
+    confident_state,
+    is_significant,
+    size_of_change,
+    win_rate_changed,
+    with_displaced,
+)
 from txray.analysis.significance.chi_square import chi_square
+from txray.analysis.significance.displacement import DISPLACEMENT_SCHEMA, DisplacementTest
 from txray.analysis.significance.fold_counts import FoldCounts
 from txray.analysis.significance.permutation import (
     FIRST_BATCH,
     Permutations,
     Statistic,
     divergence_statistic,
+    mean_statistic,
+    observed,
     q_values,
     smallest_p_value,
 )
 from txray.analysis.significance.rarefaction import rarefied_lengths
-from txray.analysis.significance.rates import rate_p_values
+from txray.analysis.significance.rate_columns import (
+    changed_rate_p_values,
+    rate_columns,
+    wins_at_equal_text,
+)
+from txray.analysis.significance.rates import rate_changes
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
-from txray.analysis.significance.text_matching import text_matched
 from txray.arrays import Floats
 from txray.errors import DocumentLengthWarning, PowerWarning, UnknownNameError, UsageError, warn_user
 from txray.preferences.preferences import Preferences, Weight
@@ -106,7 +118,8 @@ def tested_neurons(
     match_text = text_is_matched(before, after, same_documents, settings.text_matched)
     matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text)
     changes, of_layer = _changes(matched, weight, settings, paired)
-    rates = _rates(folds, before, after, settings, paired, match_text=match_text)
+    wins = wins_at_equal_text(folds, before, after, settings, match_text=match_text)
+    rates = rate_columns(*wins, before, after, settings, paired)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
         f"rarefied_length_{side}": rarefied_lengths(preferences, drawn)
@@ -124,6 +137,8 @@ def tested_neurons(
         text_matched=pl.lit(match_text),
         min_effect=pl.lit(settings.min_effect),
     )
+    displacement = displacement_test(before, after, weight, settings, paired=paired, match_text=match_text)
+    neurons = _with_displacement(neurons, displacement, before, after, rate_changes(*wins), settings.fdr)
     summary = {
         **_summary(neurons, settings, paired),
         "text_matched": match_text,
@@ -131,6 +146,45 @@ def tested_neurons(
         "smallest_p_value": smallest,
     }
     return neurons, summary
+
+
+def displacement_test(
+    before: Preferences,
+    after: Preferences,
+    weight: Weight,
+    settings: SignificanceSettings,
+    *,
+    paired: bool,
+    match_text: bool,
+) -> DisplacementTest:
+    """Return the tests of a comparison as `DisplacementTest` repeats them."""
+    return DisplacementTest(
+        draws=lambda counts: matched_draws(counts, settings.draws, settings.seed, match_text=match_text),
+        rates=lambda counts: changed_rate_p_values(
+            *wins_at_equal_text(counts, before, after, settings, match_text=match_text), settings, paired
+        ),
+        permute=lambda draws: _permute(draws, weight, settings, paired),
+    )
+
+
+def _with_displacement(
+    neurons: pl.DataFrame,
+    test: DisplacementTest,
+    before: Preferences,
+    after: Preferences,
+    change: Floats,
+    fdr: float,
+) -> pl.DataFrame:
+    """Return the neurons with the columns of displacement, and their states with `displaced`."""
+    significant, certain = (
+        neurons.select(rule.fill_null(value=False)).to_series().to_numpy()
+        for rule in (is_significant(fdr), win_rate_changed(fdr))
+    )
+    columns = test.of(before, after, change, certain, significant)
+    return neurons.with_columns(
+        pl.Series(name, columns[name]).fill_nan(None).cast(dtype)
+        for name, dtype in DISPLACEMENT_SCHEMA.items()
+    ).with_columns(with_displaced(fdr))
 
 
 def warn_of_lengths(summary: Mapping[str, Any]) -> None:
@@ -238,26 +292,14 @@ def _changes(
 ) -> tuple[dict[str, Floats], dict[str, float]]:
     """Return the columns of distances, and the distances of the layer."""
 
-    def permute(statistic: Statistic, most: int, draws: list[FoldCounts] = draws) -> Permutations:
-        return Permutations(
-            draws,
-            statistic,
-            paired=paired,
-            max_permutations=most,
-            fdr=settings.fdr,
-            random=generator_for(settings.seed, "permutations"),
-        )
-
     of_distance = divergence_statistic(weight, settings.distance)
     if settings.statistic == "distance":
-        permutations = distances = permute(of_distance, settings.permutations)
+        permutations = distances = _permute(draws, weight, settings, paired)
     else:
         # Enough for the mean distance if nothing changed, which is all that is used.
-        distances = permute(of_distance, min(FIRST_BATCH, settings.permutations))
-        # A neuron that lost all of its activations in one of the draws is not tested, even if it has some in the first.
-        tested = np.isfinite(distances.observed)
-        first = [draw.subset(tested) for draw in draws[:CHI_SQUARE_DRAWS]]
-        permutations = permute(chi_square, settings.permutations, first)
+        most = min(FIRST_BATCH, settings.permutations)
+        distances = _permutations(draws, of_distance, most, settings, paired)
+        permutations = _permute(draws, weight, settings, paired, distances.observed)
     splits = split_in_halves(draws[0].folds, settings.splits, generator_for(settings.seed, "splits"))
     halves = Halves.of(draws, *splits, weight)
     sizes = EffectSize.of(draws, halves, splits, weight)
@@ -288,32 +330,35 @@ def _changes(
     return of_neurons, of_layer
 
 
-def _rates(
-    folds: FoldCounts,
-    before: Preferences,
-    after: Preferences,
+def _permutations(
+    draws: list[FoldCounts], statistic: Statistic, most: int, settings: SignificanceSettings, paired: bool
+) -> Permutations:
+    return Permutations(
+        draws,
+        statistic,
+        paired=paired,
+        max_permutations=most,
+        fdr=settings.fdr,
+        random=generator_for(settings.seed, "permutations"),
+    )
+
+
+def _permute(
+    draws: list[FoldCounts],
+    weight: Weight,
     settings: SignificanceSettings,
     paired: bool,
-    *,
-    match_text: bool,
-) -> dict[str, Floats]:
-    """Return the columns of win rates and of their tests."""
-    words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
-    wins, counts = folds.wins(), words.astype(np.float64)
-    if match_text:
-        wins, counts = np.zeros_like(wins), np.zeros_like(counts)
-        for text in text_matched(folds, settings.draws, generator_for(settings.seed, "texts")):
-            wins += text.wins() / settings.draws
-            counts += np.asarray(text.occurrences.sum(axis=0)) / settings.draws
-    random = generator_for(settings.seed, "rates")
-    p_value = rate_p_values(wins, counts, paired=paired, n=settings.permutations, random=random)
-    return {
-        "win_rate_before": before.wins() / max(before.words, 1),
-        "win_rate_after": after.wins() / max(after.words, 1),
-        "rate_p_value": p_value,
-        "rate_q_value": q_values(p_value),
-        "absence_p_value": absence_p_values(wins, counts),
-    }
+    distances: Floats | None = None,
+) -> Permutations:
+    """Return the permutation test of the statistic of the settings; `distances` are the observed ones, if known."""
+    of_distance = divergence_statistic(weight, settings.distance)
+    if settings.statistic == "distance":
+        return _permutations(draws, of_distance, settings.permutations, settings, paired)
+    if distances is None:
+        distances = mean_statistic(draws, observed(draws[0].folds), of_distance)[:, 0]
+    # A neuron that lost all of its activations in one of the draws is not tested, even if it has some in the first.
+    first = [draw.subset(np.isfinite(distances)) for draw in draws[:CHI_SQUARE_DRAWS]]
+    return _permutations(first, chi_square, settings.permutations, settings, paired)
 
 
 def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool) -> Mapping[str, Any]:
@@ -334,6 +379,7 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "confident_gained": int(counts.get("gained", 0)),
         "undecided": int(counts.get("undecided", 0)),
         **size_of_change(neurons, settings.fdr),
+        "displaced": int(counts.get("displaced", 0)),
         **{
             f"mean_{name}": tested[name].mean()
             for name in ("signal", "distance_matched", "distance_null", "noise_floor", "distance_halves")
