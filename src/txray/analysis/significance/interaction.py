@@ -24,7 +24,7 @@ _SMALL = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class TwoModels:
-    """What two models select on two texts.
+    """Activations that two models select on two texts.
 
     Attributes:
         first: of the model before: the sides are its two texts.

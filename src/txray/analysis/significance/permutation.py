@@ -35,7 +35,7 @@ Statistic = Callable[[FoldCounts, Floats], Floats]
 
 
 class Folded(Protocol):
-    """What can be permuted: activations on folds of documents."""
+    """Activations on folds of documents, which can be permuted."""
 
     @property
     def folds(self) -> int:
