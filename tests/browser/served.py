@@ -299,6 +299,7 @@ def hostile_stages() -> list[Stage]:
             silent=(3 * seed,),
             layer=layer,
             tags=IN_PAGES,
+            preference=0.9,
             seed=seed,
         )
         for seed, name in enumerate(names)

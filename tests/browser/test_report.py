@@ -322,7 +322,9 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
         assert float(numbers[1]) == pytest.approx(row["distance_matched"], abs=0.001)
         assert float(numbers[2]) == pytest.approx(row["distance_null"], abs=0.001)
         assert (verdict or f": {'' if row['q_value'] <= 0.05 else 'not '}significant (5% FDR") in told
-        for line, stage in zip(explorer.locator("#detail .beyond p").all(), stages[:2], strict=True):
+        for line, stage in zip(
+            explorer.locator("#detail .beyond p:not(.note)").all(), stages[:2], strict=True
+        ):
             table = (
                 stage.preferences().table(row["neuron"]).sort(["lift", "feature"], descending=[True, False])
             )

@@ -38,9 +38,10 @@ def stage_of(
     classifier: bool = False,
     exemplars: int = 8,
     tags: Sequence[str] = TAGS,
+    preference: float = 0,
     seed: int = 0,
 ) -> Stage:
-    """A stage whose neurons win words at random.
+    """A stage whose neurons win words at random, or prefer some.
 
     Args:
         name: of the stage.
@@ -54,6 +55,7 @@ def stage_of(
             the words around them.
         exemplars: kept per neuron.
         tags: that words carry in turn.
+        preference: share of the words that go to the neuron that prefers the word, instead of any.
         seed: of the text and the wins.
     """
     rng = np.random.default_rng(seed)
@@ -63,6 +65,9 @@ def stage_of(
     carried = [tags[i % len(tags)] for i in drawn]
     able = np.setdiff1d(np.arange(n_neurons), [*silent, *rare])
     neuron = able[rng.integers(0, len(able), n_words)]
+    if preference:
+        preferring = rng.random(n_words) < preference
+        neuron[preferring] = able[drawn[preferring] % len(able)]
     neuron[: len(rare)] = rare
     activation = rng.random(n_words) * 0.98 + 0.01
     document = np.arange(n_words) // 50

@@ -70,6 +70,7 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
     similarity = layer_similarity(*models, text, layers=["rnn"], max_words=300)
     return {
         "Preferences.table": stages[0].preferences().table(),
+        "Preferences.names": stages[0].preferences().names(),
         "Stage.exemplars": stages[0].exemplars,
         "Stage.output_tokens": writing_stages()[0].output_tokens,
         "Stage.output_agreement": writing_stages()[0].output_agreement(),

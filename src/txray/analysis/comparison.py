@@ -213,7 +213,9 @@ class Comparison(SavedResult):
 
         Returns:
             Columns neuron, state (tested), hellinger_corrected with its interval, q_value and z_score (null for neurons
-            in use in one stage only), wins_before, wins_after, and the lists of features words_before, words_after.
+            in use in one stage only), wins_before, wins_after, the lists of features words_before, words_after, and
+            whether these predict the neuron's wins on other documents, stable_before, stable_after (null if that cannot
+            be scored, see `Preferences.names`).
 
         Raises:
             UsageError: the comparison is untested.

@@ -14,6 +14,7 @@ from txray.analysis.rules import changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, ShownDistance, corrected_words
 from txray.analysis.subjects import require_tagged
 from txray.notebook import card, table
+from txray.preferences.names import name_scores
 from txray.preferences.neuron import distinctive_features, words_table
 from txray.preferences.preferences import Preferences, require_neuron
 from txray.preferences.stage import Stage
@@ -42,6 +43,8 @@ class NeuronChange:
         values: its row of `Comparison.neurons`: column -> value.
         words: (before, after) polars, one row per feature that it prefers, the most distinctive (highest lift) first:
             feature, wins (selected activations), lift, mean (activation).
+        names: (before, after) how well its most distinctive words, chosen on other documents, predict its wins; empty
+            if that cannot be scored. See `Preferences.names`.
         tags: polars, one row per part of speech, most wins first: tag, wins_before, wins_after; empty if the stages
             were collected without `pos`, or preferences were compared.
     """
@@ -55,6 +58,7 @@ class NeuronChange:
     fdr: float | None
     values: Mapping[str, Any]
     words: tuple[pl.DataFrame, pl.DataFrame]
+    names: tuple[str, str]
     tags: pl.DataFrame
     _tagged: tuple[Stage, Stage] | None = field(repr=False)
 
@@ -75,6 +79,7 @@ class NeuronChange:
             fdr,
             values,
             (distinctive_features(before, number), distinctive_features(after, number)),
+            (name_scores(before, [number]).facts[0], name_scores(after, [number]).facts[0]),
             _tags(number, after.layer, comparison.tagged),
             comparison.tagged,
         )
@@ -99,7 +104,12 @@ class NeuronChange:
             headings = ("tag", *(f"wins in {stage}" for stage in self.stages))
             tables.append(table("Parts of speech", headings, self.tags.head(_LISTED).iter_rows()))
         title = f"Neuron {self.number}, layer {self.layer}: {self.stages[0]} → {self.stages[1]}"
-        return card(title, [self.sentence], *tables)
+        names = [
+            f"Most distinctive words in {stage}, chosen on other documents: {facts}."
+            for stage, facts in zip(self.stages, self.names, strict=True)
+            if facts
+        ]
+        return card(title, [self.sentence, *names], *tables)
 
     def plot(self) -> go.Figure:
         """Draw its words over their parts of speech in both stages, as `txray.plots.neuron_detail` does.
@@ -141,8 +151,11 @@ def most_changed_html(
     for side in sides:
         headings.append(f"in {side.stage}")
         words = distinctive_words(side, changed["neuron"], _LISTED_WORDS)
+        notes = dict(
+            zip(changed["neuron"], name_scores(side, changed["neuron"].to_numpy()).notes, strict=True)
+        )
         for row in rows:
-            row.append(" · ".join(words[row[0]]))
+            row.append(notes[row[0]] or " · ".join(words[row[0]]))
     return (
         table("Neurons that changed most, and their most distinctive words", headings, rows) if rows else ""
     )
@@ -160,6 +173,10 @@ def changed_table(
         )
         for name, side in zip(("before", "after"), sides, strict=True)
     }
+    for name, side in zip(("before", "after"), sides, strict=True):
+        scores = name_scores(side, rows["neuron"].to_numpy(), words=limit)
+        stable = pl.Series(scores.stable)
+        lists[f"stable_{name}"] = stable.set(pl.Series(np.isnan(scores.p_value)), None)
     intervals = ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
     state = pl.col("confident_state").alias("state")
     columns = ("neuron", state, *intervals, "q_value", "z_score", "wins_before", "wins_after")

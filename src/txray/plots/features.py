@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from txray.preferences.names import leading
+
 if TYPE_CHECKING:
     from txray.preferences.preferences import Preferences, Weight
 
@@ -66,16 +68,20 @@ def distinctive(preferences: Preferences, k: int) -> list[tuple[str, ...]]:
     return _names(preferences, leading_rows(preferences, preferences.lift(), k, above=1))
 
 
+def labels(preferences: Preferences, k: int) -> list[tuple[str, ...]]:
+    """Return the k most distinctive features of every neuron, or in their place the note on a name that does not hold.
+
+    See `txray.preferences.names`.
+    """
+    notes = preferences.name_scores.notes
+    return [(note,) if note else name for note, name in zip(notes, distinctive(preferences, k), strict=True)]
+
+
 def leading_rows(
     preferences: Preferences, values: NDArray[np.float64], k: int, *, above: float = 0
 ) -> NDArray[np.int64]:
     """Return the rows of `totals` with the k largest values above a bound of every neuron, neuron by neuron."""
-    neuron = preferences.totals.neuron
-    # The sort is stable and rows come sorted by feature, so ties stay in the order of the features.
-    order = np.lexsort((-values, neuron))
-    starts = np.searchsorted(neuron, np.arange(preferences.n_neurons))
-    rank = np.arange(len(order)) - starts[neuron[order]]
-    return np.asarray(order[(rank < k) & (values[order] > above)], np.int64)
+    return leading(preferences.totals.neuron, values, k, above=above)[0]
 
 
 def _names(preferences: Preferences, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:

@@ -106,9 +106,10 @@ def gained_table(comparison: Comparison, k: int = 3, *, features: int = FEATURES
     figure = go.Figure()
     height = 150
     if len(rows):
+        notes = comparison.after.name_scores.notes
         cells = [
-            _cell(names, length) + _distinctive(distinctive)
-            for names, length, distinctive in rows.select("features", "length", "distinctive").iter_rows()
+            _cell(row["features"], row["length"]) + _distinctive(row["distinctive"], notes[row["neuron"]])
+            for row in rows.iter_rows(named=True)
         ]
         undecided = [confident is False for confident in rows["confident"]]
         figure.add_table(
@@ -200,8 +201,10 @@ def _cell(names: list[str], length: int) -> list[str]:
     return _lines(words)
 
 
-def _distinctive(names: list[str]) -> list[str]:
-    """Return the lines of the most distinctive features."""
+def _distinctive(names: list[str], note: str) -> list[str]:
+    """Return the lines of the most distinctive features, or of the note on features that do not hold."""
+    if note:
+        return _lines([note])
     return _lines(["most distinctive:", *map(sanitize, names)]) if names else []
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from txray.analysis.rules import state_in_words
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words, shown_distance
 from txray.analysis.states import NOT_TESTED, STATE_NAMES
-from txray.plots.features import distinctive, strongest
+from txray.plots.features import labels, strongest
 from txray.plots.frame import feature_noun
 from txray.plots.text import format_number, hover_text, join_words, plural, sanitize
 
@@ -27,7 +27,7 @@ def hover_texts(comparison: Comparison, rows: pl.DataFrame) -> list[str]:
     sides = (comparison.before, comparison.after)
     named = len(rows) <= _MAX_NAMED
     words = [
-        (strongest(side, _FEATURES, comparison.weight), distinctive(side, _FEATURES)) if named else None
+        (strongest(side, _FEATURES, comparison.weight), labels(side, _FEATURES)) if named else None
         for side in sides
     ]
     noun = feature_noun(comparison.feature_type)

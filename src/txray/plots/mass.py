@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from txray.analysis.mass_inequality import half_mass
 from txray.errors import UsageError
 from txray.plots.axes import log_axis, whole_step
-from txray.plots.features import distinctive, strongest
+from txray.plots.features import labels, strongest
 from txray.plots.frame import add_frame, caption, empty_figure
 from txray.plots.subjects import checked_subjects
 from txray.plots.text import (
@@ -141,7 +141,7 @@ def finding(masses: Masses) -> str:
 def _hover_texts(
     preferences: Preferences, mass: NDArray[np.float64], order: NDArray[np.int64], ranks: NDArray[np.int64]
 ) -> list[str]:
-    features, distinct = (names(preferences, _HOVER_FEATURES) for names in (strongest, distinctive))
+    features, distinct = (names(preferences, _HOVER_FEATURES) for names in (strongest, labels))
     total = float(mass.sum())
     return [
         hover_text(

@@ -11,7 +11,7 @@ import polars as pl
 from txray.analysis.matching.affinity import Affinity
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.features import distinctive
+from txray.plots.features import labels
 from txray.plots.frame import add_frame, caption, empty_figure, feature_noun
 from txray.plots.matrix import shortened
 from txray.plots.subjects import checked_subjects
@@ -208,7 +208,7 @@ def _hover_texts(
     values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
 ) -> list[list[str]]:
     """Return hover texts, one per cell; only those of similar neurons name features, to limit the file size."""
-    names = [distinctive(side, _FEATURES) for side in (matching.before, matching.after)]
+    names = [labels(side, _FEATURES) for side in (matching.before, matching.after)]
     heads = [f"{sanitize(side.stage)} " for side in (matching.before, matching.after)]
 
     def text_of(i: int, j: int, value: float) -> str:

@@ -15,7 +15,7 @@ from txray.analysis.shown_distance import CORRECTED
 from txray.analysis.states import NOT_SIGNIFICANT
 from txray.errors import UsageError
 from txray.plots import theme
-from txray.plots.features import distinctive
+from txray.plots.features import labels
 from txray.plots.frame import add_frame, caption_of, empty_figure
 from txray.plots.hover import hover_texts
 from txray.plots.labels import SIDES, Box, Label, place_labels
@@ -62,7 +62,7 @@ def volcano(comparison: Comparison) -> go.Figure:
             "give a tested one: comparison.test(), or txray.compare with permutations"
         )
     neurons = drawable(comparison.neurons)
-    names = distinctive(comparison.after, _LABEL_FEATURES)
+    names = labels(comparison.after, _LABEL_FEATURES)
     figure = traces(
         neurons,
         fdr=float(comparison.summary["fdr"]),

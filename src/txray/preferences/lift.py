@@ -44,9 +44,23 @@ def lift(totals: Totals, corpus_counts: Ints, words: int, shrinkage: float = SHR
         raise UsageError(
             f"lift: shrinkage={shrinkage}; it must be 0 or more activations, such as {SHRINKAGE:g}"
         )
-    wins = np.bincount(totals.neuron, weights=totals.count)[totals.neuron]
-    mass = np.bincount(totals.neuron, weights=totals.sum)[totals.neuron]
-    share = corpus_counts[totals.feature_id] / max(words, 1)
+    return lift_of(
+        totals.neuron, totals.count, totals.sum, corpus_counts[totals.feature_id], words, shrinkage
+    )
+
+
+def lift_of(
+    neuron: Ints,
+    count: Ints | Floats,
+    mass: Floats,
+    occurrences: Ints,
+    words: int,
+    shrinkage: float = SHRINKAGE,
+) -> Floats:
+    """Return the lift of each (neuron, feature), from (n,) columns; see `lift`."""
+    wins = np.bincount(neuron, weights=count)[neuron]
+    of_neuron = np.bincount(neuron, weights=mass)[neuron]
+    share = occurrences / max(words, 1)
     # Weights of 0 have no mass; their neurons may have none at all.
-    observed = np.divide(totals.sum * wins, mass, out=np.zeros(len(mass)), where=mass > 0)
+    observed = np.divide(mass * wins, of_neuron, out=np.zeros(len(mass)), where=of_neuron > 0)
     return np.asarray((observed + shrinkage) / (wins * share + shrinkage))

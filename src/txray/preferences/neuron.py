@@ -10,6 +10,7 @@ import polars as pl
 
 from txray.errors import UsageError
 from txray.notebook import card, table
+from txray.preferences.names import name_sentence
 from txray.preferences.output_tokens import PROMOTED, SUPPRESSED, output_lines, tokens_of_side
 from txray.preferences.preferences import Preferences
 
@@ -107,7 +108,8 @@ class NeuronPreferences:
             if self.wins
             else "It never won a word."
         )
-        lines = [sentence, *output_lines(self.promoted, self.suppressed, self.agreement)]
+        lines = [sentence, name_sentence(self._tokens, self.number)] if self.wins else [sentence]
+        lines = [*filter(None, lines), *output_lines(self.promoted, self.suppressed, self.agreement)]
         tables = []
         if len(self.words):
             tables.append(words_table("Most distinctive words", self.feature_type, self.words))

@@ -19,6 +19,7 @@ from txray.preferences import export
 from txray.preferences.distributions import Distributions
 from txray.preferences.grouped_stats import run_starts
 from txray.preferences.lift import SHRINKAGE, lift
+from txray.preferences.names import NAME_WORDS, RANDOM_NAMES, NameScores, name_scores
 from txray.preferences.repr_html import preferences_html
 
 Weight = Literal["mean", "mass", "count"]
@@ -238,6 +239,49 @@ class Preferences:
     def lift(self, shrinkage: float = SHRINKAGE) -> Floats:
         """Return the lift of each row of `totals`; see `txray.preferences.lift`."""
         return lift(self.totals, self.feature_counts(), self.words, shrinkage)
+
+    @cached_property
+    def name_scores(self) -> NameScores:
+        """How well the names of all neurons predict their wins on other documents; see `names`."""
+        return name_scores(self)
+
+    def names(
+        self, *, words: int = NAME_WORDS, random_names: int = RANDOM_NAMES, seed: int = 0
+    ) -> pl.DataFrame:
+        """Name every neuron by its most distinctive features, and score the names on documents not used for naming.
+
+        The name (features of highest lift) is chosen on half of the folds and predicts, on the others, which words the
+        neuron wins. Random names of as frequent features show what to expect by chance. A name is stable if it has a
+        higher AUROC than 95% of them; otherwise pages and figures say "no stable preference", or "too few wins to
+        tell" below 20 wins.
+
+        Args:
+            words: maximum number of features in a name.
+            random_names: random names per neuron; the smallest p-value is 1 / (random_names + 1).
+            seed: random seed of the random names.
+
+        Returns:
+            One row per neuron: neuron, name (list, of all folds; features of a lift above 1), wins, precision and
+            recall of the predicted wins, f1 (their harmonic mean), f1_random (mean of the random names), auroc (0.5 by
+            chance), auroc_random, p_value (share of the random names with at least the same AUROC), q_value
+            (Benjamini-Hochberg over the layer), and verdict: `stable`, `no stable preference` or `too few wins to
+            tell`. Null where nothing can be scored: neurons not in use, without wins to predict, or a single fold.
+
+        Raises:
+            UsageError: `words` or `random_names` is not positive.
+
+        Example:
+            >>> preferences.names().filter(pl.col("verdict") == "stable").sort("auroc")  # doctest: +SKIP
+
+        Source:
+            Phipson and Smyth 2010 (p-values of random draws); Huang et al. 2023 (scores of explanations on other
+            text).
+        """
+        for name, number in (("words", words), ("random_names", random_names)):
+            if number < 1:
+                raise UsageError(f"names: {name}={number}; pass a positive number")
+        scores = name_scores(self, words=words, random_names=random_names, seed=seed)
+        return scores.table(self, words=words)
 
     def _statistics(self) -> dict[str, NDArray[Any]]:
         """Return count, sum, mean, max and probability per (neuron, feature), (n,) arrays in the order of `totals`.

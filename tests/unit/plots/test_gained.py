@@ -43,9 +43,13 @@ def test_the_table_holds_the_same_rows(comparison: Comparison) -> None:
     columns = table.cells["values"]
     assert list(columns[1]) == [str(neuron) for neuron in rows["neuron"]]
     assert list(columns[3]) == [str(length) for length in rows["length"]]
-    for cell, features, length, beyond in zip(
-        columns[4], rows["features"], rows["length"], rows["distinctive"], strict=True
+    notes = comparison.after.name_scores.notes
+    for cell, neuron, features, length, beyond in zip(
+        columns[4], rows["neuron"], rows["features"], rows["length"], rows["distinctive"], strict=True
     ):
+        if notes[neuron]:
+            assert cell.endswith(f"<br>{notes[neuron]}")
+            continue
         ranking, _, outdoing = cell.partition("<br>most distinctive: ")
         words = ranking.replace("<br>", " ").split(", ")
         assert words[: len(features)] == features.to_list()

@@ -16,6 +16,7 @@ from txray.plots.frame import feature_noun
 from txray.plots.text import count, plural, sanitize
 from txray.plots.theme import StageStyle, stage_styles
 from txray.preferences import StageFolder
+from txray.preferences.names import name_scores
 from txray.preferences.output_tokens import LISTED, PROMOTED, SUPPRESSED, agreement_sentence, tokens_of_side
 from txray.web.compact import rounded, sanitized_words
 from txray.web.dashboard.jobs.queue import JobPending
@@ -50,7 +51,10 @@ def neuron_details(view: UrlState, store: ResultStore) -> dict[str, Any]:
         "sides": [_side(stage, styles) for stage in selection.sides],
         "beyond": [],
         "writes": [{**_side(stage, styles), **_writes(stage, selection)} for stage in selection.sides],
-        "tables": [*_tables(view, selection, preferred, weight), *_distinctive(view, selection, preferred)],
+        "tables": [
+            *_tables(view, selection, preferred, weight),
+            *_distinctive(view, selection, preferred, _name_notes(selection)),
+        ],
         "exemplars": [
             {
                 **_side(stage, styles),
@@ -135,8 +139,20 @@ def _tables(
     return tables
 
 
+def _name_notes(selection: NeuronSelection) -> list[str]:
+    """Return how well the most distinctive features predict the wins on other documents, for each side."""
+    notes = []
+    for stage in selection.sides:
+        preferences = stage.preferences_of_neuron(
+            selection.neuron, layer=selection.layer, feature_type=selection.feature_type
+        )
+        facts = name_scores(preferences, [selection.neuron]).facts[0]
+        notes += [f"in {sanitize(stage.name)}: {facts}"] if facts else []
+    return notes
+
+
 def _distinctive(
-    view: UrlState, selection: NeuronSelection, preferred: Sequence[Preferred]
+    view: UrlState, selection: NeuronSelection, preferred: Sequence[Preferred], notes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return the table of features by lift; empty if none is more frequent than expected."""
     lifts = [
@@ -148,7 +164,12 @@ def _distinctive(
     table = {
         "kind": f"{selection.feature_type} lift",
         "title": f"Most distinctive {feature_noun(selection.feature_type)}s",
-        "note": "by lift: how many times more often than the frequency in the text predicts",
+        "note": ". ".join(
+            [
+                "by lift: how many times more often than the frequency in the text predicts",
+                *([f"Chosen on other documents, {'; '.join(notes)}"] if notes else []),
+            ]
+        ),
         "unit": "times",
         **_joined(view, selection.feature_type, lifts, _MAX_DISTINCTIVE),
     }

@@ -208,12 +208,16 @@ def _tests(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _beyond(side: Preferences, words: _WordTables) -> dict[str, list[int]]:
-    """Return the most distinctive features; those of neuron n are start[n] .. start[n + 1] - 1."""
+def _beyond(side: Preferences, words: _WordTables) -> dict[str, list[int] | list[str]]:
+    """Return the most distinctive features; those of neuron n are start[n] .. start[n + 1] - 1.
+
+    `facts` are how well they predict the wins of each neuron on other documents, in words.
+    """
     names = distinctive(side, BEYOND)
     return {
         "start": np.concatenate(([0], np.cumsum([len(features) for features in names]))).tolist(),
         "id": words.ids(side.feature_type, [feature for features in names for feature in features]),
+        "facts": side.name_scores.facts,
     }
 
 

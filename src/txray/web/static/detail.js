@@ -26,7 +26,7 @@ class Detail {
    * @param record of
    *   title, href (to the record itself, or null), state (or null), label (of the state, if it is another), sentence;
    *   sides: before and after, or one only, as { name, color };
-   *   beyond: { name, color, words };
+   *   beyond: { name, color, words, facts };
    *   writes: { name, color, promoted, suppressed: tokens, agreement: a sentence or null };
    *   tables: { kind, title, note, unit: "percent" or "times", rows: [feature, before, after], links: addresses of the
    *     features, if they have any };
@@ -64,7 +64,10 @@ class Detail {
     if (!lines.length) return null;
     return node("section", { class: "beyond" },
       node("h4", {}, "Most distinctive words", node("small", {}, " (lift: more often than their frequency predicts)")),
-      ...lines.map(({ color, words }) => node("p", {}, dot(color), ...words.flatMap((text, index) => (index ? [", ", word(text)] : [word(text)])))));
+      ...lines.flatMap(({ color, words, facts }) => [
+        node("p", {}, dot(color), ...words.flatMap((text, index) => (index ? [", ", word(text)] : [word(text)]))),
+        ...(facts ? [node("p", { class: "note" }, `Chosen on other documents: ${facts}.`)] : []),
+      ]));
   }
 
   /** The tokens whose logits the neuron raises and lowers, in every stage. */

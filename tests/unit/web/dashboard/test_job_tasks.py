@@ -15,7 +15,7 @@ import txray
 from tests.builders.layered_stages import AFTER, BEFORE, COME, GONE, HIGH, LAYERS, LOW, SILENT, stage_of
 from txray.analysis import compare, match
 from txray.errors import PowerWarning, StageError, UsageError
-from txray.plots.features import distinctive, preferred, strongest
+from txray.plots.features import labels, preferred, strongest
 from txray.plots.text import sanitize
 from txray.preferences import Preferences, Stage
 from txray.preferences.preferences import WEIGHTS, Weight
@@ -63,7 +63,7 @@ def test_a_digest_tells_of_every_neuron_what_its_preferences_do(
         assert mine["top"].to_list() == [_heaviest(whole, neuron) for neuron in range(size)]
         for column, expected in (
             ("strongest", strongest(whole, 5, weight)),
-            ("beyond", distinctive(whole, 5)),
+            ("beyond", labels(whole, 5)),
         ):
             assert mine[column].to_list() == [list(map(sanitize, names)) for names in expected]
     assert rows.filter(layer=LOW, neuron=SILENT)["strongest"].to_list() == [[]]
@@ -250,7 +250,7 @@ def test_a_matching_equals_that_of_txray(
     assert_frame_equal(read_result(tasks.curve_file(out)), expected.curve())
     for side, stage, layer in (("before", BEFORE, LOW), ("after", "wide", "wide")):
         wins = stages[stage].preferences(layer=layer).wins()
-        beyond = distinctive(stages[stage].preferences(layer=layer), 5)
+        beyond = labels(stages[stage].preferences(layer=layer), 5)
         for row in pairs.filter(pl.col(side).is_not_null()).iter_rows(named=True):
             assert row[f"wins_{side}"] == wins[row[side]]
             assert row[f"beyond_{side}"] == [sanitize(name) for name in beyond[row[side]]]

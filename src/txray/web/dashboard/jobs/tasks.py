@@ -94,9 +94,16 @@ def _neurons(
             "mass": preferences.mass(),
             "top": _lists(preferences, leading_rows(preferences, totals.sum, 1), names).list.first(),
             "strongest": _lists(preferences, leading_rows(preferences, totals.weights(weight), NAMED), shown),
-            "beyond": _lists(preferences, leading_rows(preferences, lifts, NAMED, above=1), shown),
+            "beyond": _names(preferences, lifts, shown),
         }
     )
+
+
+def _names(preferences: Preferences, lifts: NDArray[np.float64], shown: pl.Series) -> pl.Series:
+    """Return (n_neurons,) lists of the most distinctive features, or of the note on names that do not hold."""
+    notes = pl.Series([[note] for note in preferences.name_scores.notes], dtype=pl.List(pl.String))
+    features = _lists(preferences, leading_rows(preferences, lifts, NAMED, above=1), shown)
+    return pl.select(pl.when(notes.list.first() != "").then(notes).otherwise(features)).to_series()
 
 
 def _lists(preferences: Preferences, rows: NDArray[np.int64], names: pl.Series) -> pl.Series:

@@ -22,7 +22,7 @@ class Records {
       label: pair.states[pair.state[neuron]].name,
       sentence: pair.sentence[neuron],
       sides: sides.map(({ name, color }) => ({ name, color })),
-      beyond: sides.map(({ name, color }, side) => ({ name, color, words: this.beyond(pair.beyond[side], neuron) })),
+      beyond: sides.map(({ name, color }, side) => ({ name, color, words: this.beyond(pair.beyond[side], neuron), facts: pair.beyond[side].facts[neuron] })),
       writes: sides.map(({ name, color, writes }) => ({ name, color, ...this.writes(writes, neuron) })),
       tables: Object.keys(pair.features).map((kind) => this.table(pair.features[kind], neuron, kind)),
       exemplars: sides.map(({ name, color, exemplars }) => ({ name, color, items: this.exemplars(exemplars, neuron) })),
