@@ -22,7 +22,6 @@ from txray.analysis.significance.tests import (
 )
 from txray.analysis.states import ONE_SIDED, STATES
 from txray.analysis.subjects import (
-    document_lengths,
     preferences_of,
     require_comparable,
     require_tagged,
@@ -30,6 +29,7 @@ from txray.analysis.subjects import (
     stage_of,
     subject,
     tagged_stages,
+    text_facts,
 )
 from txray.arguments import checked_call
 from txray.errors import UsageError
@@ -177,7 +177,13 @@ class Comparison(SavedResult):
     def _tested(self, settings: SignificanceSettings) -> Comparison:
         warn_of_lengths(self.summary)
         neurons, summary = tested_neurons(
-            self.before, self.after, self.weight, self.neurons, settings, same_documents=self.same_documents
+            self.before,
+            self.after,
+            self.weight,
+            self.neurons,
+            settings,
+            same_documents=self.same_documents,
+            words_in_common=float(self.summary.get("words_in_common", 0)),
         )
         return replace(self, neurons=neurons, summary={**self.summary, **summary})
 
@@ -395,7 +401,7 @@ def compare(
         q,
         weight,
         neurons,
-        {**summary_of(p, q, weight, neurons), **document_lengths(*sides)},
+        {**summary_of(p, q, weight, neurons), **text_facts(*sides)},
         same_documents(*sides),
         tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )

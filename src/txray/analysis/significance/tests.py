@@ -46,6 +46,12 @@ With more, permutations vary too little if one text is much smaller, because its
 one, p-values depend more on the seed.
 """
 
+MIN_IN_COMMON = 0.1
+"""Share of the words of the longer text, in documents of both stages, from which folds are exchanged in pairs.
+
+With fewer, the folds of both stages are nearly independent, and tests that take them as such are hardly conservative.
+"""
+
 MAX_LENGTH_RATIO = 2.5
 """Ratio of the mean lengths of documents above which a warning says that contexts differ; up to it, p-values hold."""
 
@@ -94,17 +100,19 @@ def tested_neurons(
     settings: SignificanceSettings,
     *,
     same_documents: bool | None,
+    words_in_common: float,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the neurons of a comparison with the columns of the tests, and what its summary gains.
 
     See `Comparison.test` for columns, errors and warnings; `neurons` has one row per neuron, with the column `state`.
+    For `same_documents` and `words_in_common` see `folds_are_exchanged_in_pairs`.
     """
     require_folds(before, after)
-    paired = paired_folds(before, after, same_documents)
+    paired = folds_are_exchanged_in_pairs(before, after, same_documents, words_in_common)
     folds = FoldCounts.of(before, after)
     smallest = _smallest_p_value(before, after, settings, paired)
     match_text = text_is_matched(before, after, same_documents, settings.text_matched)
-    matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text)
+    matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text, paired=paired)
     changes, of_layer = _changes(matched, weight, settings, paired)
     rates = _rates(folds, before, after, settings, paired, match_text=match_text)
     drawn = np.minimum(before.wins(), after.wins())
@@ -126,6 +134,7 @@ def tested_neurons(
     )
     summary = {
         **_summary(neurons, settings, paired),
+        **folds_in_common(before, after),
         "text_matched": match_text,
         **{name: finite(value) for name, value in of_layer.items()},
         "smallest_p_value": smallest,
@@ -209,6 +218,38 @@ def paired_folds(before: Preferences, after: Preferences, same_documents: bool |
         np.array_equal(before.features, after.features)
         and np.array_equal(before.corpus_counts, after.corpus_counts)
     )
+
+
+def folds_are_exchanged_in_pairs(
+    before: Preferences, after: Preferences, same_documents: bool | None, words_in_common: float
+) -> bool:
+    """Return whether the tests exchange fold i of one stage for fold i of the other, and no other.
+
+    That is right if the stages read the same documents, because both copies of a document are in folds of the same
+    number; and if they read some of them, whatever the others are. Without documents in common, any folds may be
+    exchanged, which gives more different permutations.
+
+    Args:
+        before, after: preferences of the two stages.
+        same_documents: what their manifests say; see `paired_folds`.
+        words_in_common: share of the words of the longer text that are in documents of both stages.
+    """
+    return words_in_common >= MIN_IN_COMMON or paired_folds(before, after, same_documents)
+
+
+def folds_in_common(before: Preferences, after: Preferences) -> dict[str, int]:
+    """Return `folds_in_common`, in which every feature occurs equally often in both stages, and `folds_with_words`."""
+    names = np.union1d(before.features, after.features)
+    texts = []
+    for side in (before, after):
+        counts = np.zeros((side.folds, len(names)), np.int64)
+        counts[:, np.searchsorted(names, side.features)] = side.corpus_counts
+        texts.append(counts)
+    used = (texts[0] + texts[1]).any(axis=1)
+    return {
+        "folds_in_common": int((texts[0] == texts[1]).all(axis=1)[used].sum()),
+        "folds_with_words": int(used.sum()),
+    }
 
 
 def text_is_matched(
@@ -302,7 +343,7 @@ def _rates(
     wins, counts = folds.wins(), words.astype(np.float64)
     if match_text:
         wins, counts = np.zeros_like(wins), np.zeros_like(counts)
-        for text in text_matched(folds, settings.draws, generator_for(settings.seed, "texts")):
+        for text in text_matched(folds, settings.draws, generator_for(settings.seed, "texts"), paired=paired):
             wins += text.wins() / settings.draws
             counts += np.asarray(text.occurrences.sum(axis=0)) / settings.draws
     random = generator_for(settings.seed, "rates")
