@@ -16,6 +16,7 @@ from txray.analysis.layers.result import MEASURES, LayerSimilarity
 from txray.analysis.mass_inequality import gini, half_mass, share_of_top
 from txray.analysis.matching.match import MATCH_STATES, Matching, match
 from txray.analysis.neuron_change import NeuronChange
+from txray.analysis.significance.families import one_family
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.states import CONFIDENT_STATES, SHOWN_STATES, STATES
 from txray.analysis.summaries import change_measures, stage_measures
@@ -61,6 +62,7 @@ __all__ = [
     "mass_divergence",
     "mass_match",
     "match",
+    "one_family",
     "rank_correlation",
     "rarefied_lengths",
     "share_of_top",

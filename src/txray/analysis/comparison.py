@@ -168,13 +168,14 @@ class Comparison(SavedResult):
             PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
             DocumentLengthWarning: documents of one stage are more than 2.5 times as long as those of the other.
         """
-        return self._tested(
+        return self.tested_with(
             SignificanceSettings(
                 distance, permutations, fdr, seed, splits, draws, statistic, text_matched, min_effect
             )
         )
 
-    def _tested(self, settings: SignificanceSettings) -> Comparison:
+    def tested_with(self, settings: SignificanceSettings) -> Comparison:
+        """Return a copy with tests of significance; see `test`."""
         warn_of_lengths(self.summary)
         neurons, summary = tested_neurons(
             self.before,
@@ -405,4 +406,4 @@ def compare(
         same_documents(*sides),
         tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )
-    return comparison if settings is None else comparison._tested(settings)
+    return comparison if settings is None else comparison.tested_with(settings)

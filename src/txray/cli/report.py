@@ -30,6 +30,7 @@ def report(
         typer.Option(help="Name or pattern of a layer; repeat for several. All layers by default."),
     ] = None,
     feature_type: options.Feature = "token",
+    family: options.Family = "step",
     *,
     comparison_options: options.ComparisonOptions,
 ) -> None:
@@ -38,6 +39,12 @@ def report(
 
     typer.echo(
         write_report(
-            stages, out, title=title, layer=layer, feature_type=feature_type, **vars(comparison_options)
+            stages,
+            out,
+            title=title,
+            layer=layer,
+            feature_type=feature_type,
+            family=family,
+            **vars(comparison_options),
         )
     )

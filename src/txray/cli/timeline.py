@@ -26,6 +26,7 @@ def timeline(
         ),
     ] = None,
     scores: options.Scores = None,
+    family: options.Family = "step",
     *,
     comparison_options: options.ComparisonOptions,
 ) -> None:
@@ -42,6 +43,7 @@ def timeline(
         layers=layer,
         feature_type=feature_type,
         scores=options.read_scores(scores),
+        family=family,
         **vars(comparison_options),
     )
     print_timeline(result)

@@ -74,6 +74,8 @@ class SignificanceSettings:
     statistic: TestStatistic = "chi-square"
     text_matched: bool | None = None
     min_effect: float = 0.0
+    family_share: float = 1.0
+    """Share of the tests of a family that are in this comparison; permutations continue until it is decided."""
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
@@ -131,6 +133,7 @@ def tested_neurons(
         pl.Series("detectable", detectable).fill_nan(None),
         text_matched=pl.lit(match_text),
         min_effect=pl.lit(settings.min_effect),
+        family_size=pl.lit(neurons["q_value"].count()),
     )
     summary = {
         **_summary(neurons, settings, paired),
@@ -285,7 +288,7 @@ def _changes(
             statistic,
             paired=paired,
             max_permutations=most,
-            fdr=settings.fdr,
+            fdr=settings.fdr * settings.family_share,
             random=generator_for(settings.seed, "permutations"),
         )
 
@@ -357,10 +360,23 @@ def _rates(
     }
 
 
+def test_counts(neurons: pl.DataFrame, fdr: float) -> dict[str, Any]:
+    """Return the numbers of tested, changed, avoided, gained and undecided neurons, and the sizes of their changes."""
+    tested = neurons.filter(pl.col("q_value").is_not_null())
+    counts = dict(neurons["confident_state"].value_counts().iter_rows())
+    return {
+        "tested": len(tested),
+        "changed": tested.filter(is_significant(fdr)).height,
+        "confident_avoided": int(counts.get("avoided", 0)),
+        "confident_gained": int(counts.get("gained", 0)),
+        "undecided": int(counts.get("undecided", 0)),
+        **size_of_change(neurons, fdr),
+    }
+
+
 def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool) -> Mapping[str, Any]:
     """Return plain JSON values for the summary of a comparison."""
     tested = neurons.filter(pl.col("q_value").is_not_null())
-    counts = dict(neurons["confident_state"].value_counts().iter_rows())
     return {
         "distance": settings.distance,
         "statistic": settings.statistic,
@@ -369,12 +385,9 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "permutations": settings.permutations,
         "paired": paired,
         "seed": settings.seed,
-        "tested": len(tested),
-        "changed": tested.filter(is_significant(settings.fdr)).height,
-        "confident_avoided": int(counts.get("avoided", 0)),
-        "confident_gained": int(counts.get("gained", 0)),
-        "undecided": int(counts.get("undecided", 0)),
-        **size_of_change(neurons, settings.fdr),
+        **test_counts(neurons, settings.fdr),
+        "family": "step",
+        "family_size": len(tested),
         **{
             f"mean_{name}": tested[name].mean()
             for name in ("signal", "distance_matched", "distance_null", "noise_floor", "distance_halves")
