@@ -31,6 +31,7 @@ from txray.analysis.subjects import (
     tagged_stages,
     text_facts,
 )
+from txray.analysis.test_facts import pairing_sentence
 from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.notebook import card
@@ -208,6 +209,7 @@ class Comparison(SavedResult):
             sentences.append(
                 f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(self.summary)}."
             )
+            sentences.append(pairing_sentence(self.summary))
         table = most_changed_html(self.neurons, (self.before, self.after), distance, self.fdr)
         title = f"{self.before.stage} → {self.after.stage} (layer {self.layer}, {self.feature_type})"
         return card(title, sentences, table)

@@ -40,6 +40,8 @@ class Findings:
         text_matched: whether the tests are at equal text.
         min_effect: corrected distance that a change had to exceed; 0 if any change counts.
         sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
+        family_size: largest number of tests over which q-values were adjusted together; 0 if unknown.
+        tested_of_layer: largest number of tested neurons of a layer.
     """
 
     fdr: float | None
@@ -54,6 +56,8 @@ class Findings:
     text_matched: bool = False
     min_effect: float = 0.0
     sizes: Mapping[str, float | None] = field(default_factory=dict)
+    family_size: int = 0
+    tested_of_layer: int = 0
 
     @classmethod
     def of(cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False) -> Findings:
@@ -85,6 +89,8 @@ class Findings:
             "text_matched" in rows.columns and bool(rows["text_matched"].any()),
             float(rows["min_effect"].max() or 0) if "min_effect" in rows.columns else 0.0,  # type: ignore[arg-type]
             size_of_change(rows, fdr),
+            int(rows["family_size"].max() or 0) if "family_size" in rows.columns else 0,  # type: ignore[call-overload]
+            int(tried["layer"].value_counts()["count"].max() or 0) if several else len(tried),  # type: ignore[call-overload]
         )
 
     @property
@@ -229,7 +235,10 @@ class Findings:
             untested = f"{plural(self.untested, 'neuron')} of {plural(missing, 'layer')}"
             sentences.append(f"{untested} {verb} {untested_label(self.pending)}.")
         if self.layers > 1:
-            sentences.append("The FDR is controlled within each layer.")
+            over = f"over the {self.family_size:,} tests of all layers and steps"
+            sentences.append(
+                f"The FDR is controlled {over if self.family_size > self.tested_of_layer else 'within each layer'}."
+            )
         return sentences
 
 

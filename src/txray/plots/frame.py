@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
+from txray.analysis.test_facts import family_words
 from txray.plots import theme
 from txray.plots.text import count, escape, sanitize, text_width, unescape, wrapped
 
@@ -197,7 +198,7 @@ def caption_of(comparison: Comparison, note: str = "") -> str:
         summary = comparison.summary
         paired = "paired " if summary["paired"] else ""
         weight += f" · tested by {summary['distance']}, up to {count(int(summary['permutations']))} {paired}"
-        weight += "permutations of folds"
+        weight += f"permutations of folds, {sanitize(family_words(summary))}"
     else:
         weight += " · not tested"
     return caption(comparison.before, comparison.after, note=f"{weight} · {note}" if note else weight)
