@@ -30,13 +30,13 @@ def measured() -> Table:
         "lengths",
         "words",
         f"neurons with {_MIN_WINS} wins on both sides",
-        "thresholds",
+        "lowest affinity of a match",
         "pairs that match",
         "correct matches",
         "recovered, of all 1,500",
         f"recovered, of those with {_MIN_WINS} wins",
         "recovered, of those with 100 wins",
-        f"correctly assigned before the threshold, of those with {_MIN_WINS} wins",
+        f"correctly assigned, before the test, of those with {_MIN_WINS} wins",
     ]
     return Table(columns, rows)
 
@@ -57,7 +57,7 @@ def _row(lengths: tuple[int, int], words: int) -> list[str]:
         f"{lengths[0]} to {lengths[1]}",
         f"{words:,}",
         f"{(wins >= _MIN_WINS).sum():,}",
-        f"{matching.thresholds.affinity.max():.2f} to {matching.thresholds.affinity.min():.2f}",
+        f"{pairs['affinity'].min() or 0.0:.2f}",
         percent(matching.matched_share),
         percent(ratio(right.sum(), len(right))),
         percent(float(correct.mean())),
@@ -68,7 +68,7 @@ def _row(lengths: tuple[int, int], words: int) -> list[str]:
 
 
 def _assigned(before: Stage, after: Stage, moved: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return an (n_neurons,) mask of the neurons that are assigned to themselves, whatever the threshold."""
+    """Return an (n_neurons,) mask of the neurons that are assigned to themselves, whether they match or not."""
     sides = [stage.preferences() for stage in (before, after)]
     p, q = aligned(*(side.distributions() for side in sides))
     rows, columns = (np.flatnonzero(side.wins() >= _MIN_WINS) for side in sides)

@@ -32,11 +32,16 @@ if TYPE_CHECKING:
     from txray.activations import StoredActivations as StoredActivations
     from txray.activations import read_activations as read_activations
     from txray.analysis import Comparison as Comparison
+    from txray.analysis import ConceptRanking as ConceptRanking
     from txray.analysis import LayerSimilarity as LayerSimilarity
     from txray.analysis import Matching as Matching
+    from txray.analysis import ModelMatching as ModelMatching
+    from txray.analysis import Persistence as Persistence
     from txray.analysis import Timeline as Timeline
     from txray.analysis import compare as compare
     from txray.analysis import match as match
+    from txray.analysis import persistence as persistence
+    from txray.analysis import rank_neurons as rank_neurons
     from txray.analysis import timeline as timeline
     from txray.capture import Layer as Layer
     from txray.capture import Selection as Selection
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     from txray.pruning import Mask as Mask
     from txray.pruning import Pruning as Pruning
     from txray.pruning import masked as masked
+    from txray.pruning import match_models as match_models
     from txray.pruning import prune as prune
     from txray.synthetic import SyntheticPair as SyntheticPair
     from txray.synthetic import synthetic_pair as synthetic_pair

@@ -20,6 +20,7 @@
     │   ├── PaddingWarning      a model that was declared to ignore padding, but does not
     │   ├── RandomPassWarning   a forward pass that gives different results each time
     │   └── RepeatedCallWarning a layer that runs several times in a forward pass, of which one call was used
+    ├── DocumentLengthWarning   a test of stages whose documents differ much in length
     ├── ChanceWarning           a model to be pruned that is no better than chance
     ├── PowerWarning            tests that cannot become significant, or hardly show anything
     ├── ExposedWarning          a dashboard that other machines can reach

@@ -11,11 +11,13 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -28,6 +30,7 @@ from tests.unit.corpus.treebanks import write_conllu
 from txray.cli import plot
 from txray.cli.main import app
 from txray.errors import TxrayError
+from txray.preferences.histograms import BINS, ConceptHistograms
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -125,6 +128,13 @@ def test_the_way_to_a_report_of_ones_own_model_is_short() -> None:
 )
 def test_pages_that_go_on_after_the_quickstart_run(after_quickstart: Path, page: str) -> None:
     assert run(page, after_quickstart)
+
+
+def test_the_page_on_ranking_runs(tmp_path: Path) -> None:
+    names = run("ranking.md", tmp_path)
+    assert set(names["ranking"].features) == {"NN", "DT"}
+    assert 1 <= len(names["small"].neurons) <= 32
+    assert set(names["sentiment"].features) == {"neg", "pos"}
 
 
 def test_the_readme_runs(tmp_path: Path) -> None:
@@ -251,14 +261,33 @@ def test_the_tables_of_the_stage_folder_are_those_of_a_saved_stage(after_quickst
     folder = after_quickstart / "stages" / "unsup"
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     # `text` says how text was read, which models of whole words do not depend on; `output_tokens` needs a vocabulary.
-    assert told_names("## manifest.json") == set(manifest) | {"text", "output_tokens"}
+    assert told_names("## manifest.json") == set(manifest) | {"text", "output_tokens", "concepts"}
     for file in folder.glob("*.parquet"):
         heading = re.sub(r"\.(token|pos)\.", ".&lt;type&gt;.", file.name)
         if heading != "tags.parquet":
             assert told_names(f"## {heading}") == set(pl.read_parquet_schema(file)), heading
     assert pl.read_parquet_schema(folder / "tags.parquet").names() == ["token", "pos", "count"]
     files = {re.sub(r"\.(token|pos)\.", ".<type>.", file.name) for file in folder.iterdir()}
-    assert told_names("# Stages on disk") == files | {"output_tokens.parquet"}
+    of_concepts = {"histograms.<type>.parquet", "bins.parquet"}
+    assert told_names("# Stages on disk") == files | {"output_tokens.parquet"} | of_concepts
+    stage = txray.Stage.load(folder)
+    concepts = {("rnn", "pos"): histograms_of_words(stage.n_neurons["rnn"])}
+    replace(stage, manifest={**manifest, "concepts": {"pos": []}}, histograms=concepts).save(
+        folder.parent / "ranked"
+    )
+    for name in of_concepts:
+        file = folder.parent / "ranked" / name.replace("<type>", "pos")
+        heading = name.replace("<type>", "&lt;type&gt;")
+        assert told_names(f"## {heading}") == set(pl.read_parquet_schema(file)), heading
+
+
+def histograms_of_words(n_neurons: int) -> ConceptHistograms:
+    """One word per bin."""
+    counts = np.ones((1, 2, n_neurons, BINS), np.uint32)
+    edges = np.tile(np.arange(BINS - 1, dtype=np.float32), (n_neurons, 1))
+    return ConceptHistograms(
+        "s", "rnn", "pos", np.array(["NN"], object), edges, counts, counts[0].repeat(32, axis=0)
+    )
 
 
 def told_names(heading: str) -> set[str]:

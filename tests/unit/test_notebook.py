@@ -56,11 +56,12 @@ def test_a_comparison_tells_its_states_and_what_changed_most(stages: list[txray.
     if tested:
         certain = shared.filter(shared["q_value"] <= 0.05)
         shared = certain if len(certain) else shared
-    keys = ["hellinger_corrected_low", "signal"] if tested else ["hellinger"]
+    keys = ["hellinger_corrected_low", "z_score"] if tested else ["hellinger"]
     most = shared.sort(keys, descending=True, nulls_last=True)["neuron"][0]
     assert rows[0][0] == str(most)
     strongest = change.after.table(int(most)).sort("lift", descending=True)["feature"][0]
-    assert rows[0][-1].split(" · ")[0] == strongest
+    note = change.after.name_scores.notes[int(most)]
+    assert rows[0][-1].split(" · ")[0] == (note or strongest)
 
 
 def test_a_timeline_tells_its_stages(stages: list[txray.Stage]) -> None:

@@ -15,10 +15,11 @@ import txray
 from txray import errors
 
 PUBLIC = """
-    Comparison Corpus CollectSpec Dashboard Document Layer LayerSimilarity Mask Matching Preferences Pruning
-    SaveActivations Selection Stage StageFolder StoredActivations SyntheticPair Tagger TextModel Timeline Tracker
-    collect compare demo_corpus layer_similarity load_autoencoder load_model masked match output_tokens prune
-    read_activations read_corpus replay report serve synthetic_pair timeline token_tags
+    CollectSpec Comparison ConceptRanking Corpus Dashboard Document Layer LayerSimilarity Mask Matching
+    ModelMatching Persistence Preferences Pruning SaveActivations Selection Stage StageFolder StoredActivations
+    SyntheticPair Tagger TextModel Timeline Tracker collect compare demo_corpus layer_similarity load_autoencoder
+    load_model masked match match_models output_tokens persistence prune rank_neurons read_activations read_corpus
+    replay report serve synthetic_pair timeline token_tags
     activations analysis capture corpus engines errors experiment models plots preferences pruning synthetic
     tracking training web __version__
 """

@@ -12,6 +12,7 @@ import pytest
 import txray
 from tests.builders.writing_stages import writing_stages
 from txray.analysis import Comparison
+from txray.capture import smallest_set
 from txray.capture.layer_similarity import layer_similarity
 from txray.models import classifier, language_model
 from txray.preferences import Stage
@@ -49,6 +50,7 @@ def stages() -> list[Stage]:
             feature_types=["token", "pos"],
             selection="max-1/zscore",
             name=f"s{number}",
+            concepts="pos",
         )
         for number, model in enumerate(models)
     ]
@@ -67,6 +69,8 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
     text = txray.demo_corpus("reviews", words=1_500)
     models = [language_model("lstm", text, embedding=6, hidden=12, seed=seed) for seed in (0, 1)]
     prunings = [pruned(seed, comparison) for seed in (0, 1)]
+    rankings = [txray.rank_neurons(stage) for stage in stages]
+    shift = rankings[0].compare(rankings[1])
     similarity = layer_similarity(*models, text, layers=["rnn"], max_words=300)
     return {
         "Preferences.table": stages[0].preferences().table(),
@@ -81,7 +85,22 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
             for name in ("stages", "changes", "flows", "distances")
         },
         "Matching.pairs": txray.match(*stages).pairs,
+        "ModelMatching.pairs": txray.match_models(*models, text, max_words=300).pairs,
+        "Persistence.stages": txray.persistence(stages).stages,
+        "Persistence.neurons": txray.persistence(stages).neurons,
         "LayerSimilarity.table": similarity.table,
+        "ConceptRanking.neurons": rankings[0].neurons,
+        "ConceptRanking.concepts": rankings[0].concepts,
+        "ConceptShift.neurons": shift.neurons,
+        "ConceptShift.concepts": shift.concepts,
+        "SmallestSet.curve": smallest_set(
+            stages[0],
+            language_model(
+                "lstm", txray.demo_corpus("encyclopedia", words=3_000), embedding=8, hidden=12, seed=0
+            ),
+            txray.demo_corpus("encyclopedia", words=3_000),
+            feature="NN",
+        ).curve,
         **{
             f"Pruning.{name}": getattr(prunings[0], name)
             for name in ("effects", "random", "sets", "resamples")

@@ -4,6 +4,8 @@ Everything here is computed from preferences, or from sums over activations, wit
 """
 
 from txray.analysis.comparison import Comparison, compare
+from txray.analysis.concepts.ranking import ConceptRanking, rank_neurons
+from txray.analysis.concepts.shift import ConceptShift
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
 from txray.analysis.effect_sizes import EffectSize, effect_size
@@ -13,8 +15,12 @@ from txray.analysis.layers.affinity import layer_affinity
 from txray.analysis.layers.cka import BestMatches, best_matches, cka, cka_debiased
 from txray.analysis.layers.moments import CrossMoments
 from txray.analysis.layers.result import MEASURES, LayerSimilarity
+from txray.analysis.layers.soft_matching import ChanceSimilarity, chance_similarity, procrustes, soft_match
 from txray.analysis.mass_inequality import gini, half_mass, share_of_top
-from txray.analysis.matching.match import MATCH_STATES, Matching, match
+from txray.analysis.matching.assignment import MATCH_STATES
+from txray.analysis.matching.match import Matching, match
+from txray.analysis.matching.model_matching import MATCH_BY, ModelMatching
+from txray.analysis.matching.persistence import PERSISTENCE_STATES, Persistence, persistence
 from txray.analysis.neuron_change import NeuronChange
 from txray.analysis.significance.families import one_family
 from txray.analysis.significance.rarefaction import rarefied_lengths
@@ -29,13 +35,18 @@ __all__ = [
     "CHANGES",
     "CONFIDENT_STATES",
     "DISTANCES",
+    "MATCH_BY",
     "MATCH_STATES",
     "MEASURES",
+    "PERSISTENCE_STATES",
     "REFERENCES",
     "SHOWN_STATES",
     "STATES",
     "BestMatches",
+    "ChanceSimilarity",
     "Comparison",
+    "ConceptRanking",
+    "ConceptShift",
     "CrossMoments",
     "EffectSize",
     "Equivalence",
@@ -43,10 +54,13 @@ __all__ = [
     "LayerSimilarity",
     "MassMatch",
     "Matching",
+    "ModelMatching",
     "NeuronChange",
+    "Persistence",
     "RankCorrelation",
     "Timeline",
     "best_matches",
+    "chance_similarity",
     "change_measures",
     "cka",
     "cka_debiased",
@@ -63,9 +77,13 @@ __all__ = [
     "mass_match",
     "match",
     "one_family",
+    "persistence",
+    "procrustes",
     "rank_correlation",
+    "rank_neurons",
     "rarefied_lengths",
     "share_of_top",
+    "soft_match",
     "stage_measures",
     "timeline",
 ]

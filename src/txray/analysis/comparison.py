@@ -206,9 +206,7 @@ class Comparison(SavedResult):
         if len(compared):
             sentences.append(f"Of {len(compared):,} shared neurons: {distance.average(compared, 'mean')}.")
         if self.tested:
-            sentences.append(
-                f"{CORRECTED[0].upper()}{CORRECTED[1:]} of the layer {corrected_words(self.summary)}."
-            )
+            sentences.append(f"The layer as a whole: {CORRECTED} {corrected_words(self.summary)}.")
             sentences.append(pairing_sentence(self.summary))
         table = most_changed_html(self.neurons, (self.before, self.after), distance, self.fdr)
         title = f"{self.before.stage} → {self.after.stage} (layer {self.layer}, {self.feature_type})"
@@ -232,10 +230,9 @@ class Comparison(SavedResult):
         Example:
             >>> comparison.changed().head(3)
         """
-        fdr = self.fdr
-        if fdr is None:
+        if self.fdr is None:
             raise UsageError("changed: the comparison is untested; test it first, with comparison.test()")
-        return changed_table(self.neurons, (self.before, self.after), fdr, words)
+        return changed_table(self.neurons, (self.before, self.after), self.fdr, words)
 
     def neuron(self, number: int) -> NeuronChange:
         """Return what one neuron prefers in both stages, and whether that changed significantly.

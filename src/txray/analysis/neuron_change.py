@@ -175,8 +175,7 @@ def changed_table(
     }
     for name, side in zip(("before", "after"), sides, strict=True):
         scores = name_scores(side, rows["neuron"].to_numpy(), words=limit)
-        stable = pl.Series(scores.stable)
-        lists[f"stable_{name}"] = stable.set(pl.Series(np.isnan(scores.p_value)), None)
+        lists[f"stable_{name}"] = pl.Series(scores.stable).set(pl.Series(np.isnan(scores.p_value)), None)
     intervals = ("hellinger_corrected", "hellinger_corrected_low", "hellinger_corrected_high")
     state = pl.col("confident_state").alias("state")
     columns = ("neuron", state, *intervals, "q_value", "z_score", "wins_before", "wins_after")

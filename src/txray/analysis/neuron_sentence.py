@@ -54,7 +54,7 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     if row.get("family_size"):
         level += f", over {row['family_size']:,} tests"
     if row["q_value"] is not None:
-        verdict = _found(row) if row["significant"] else _missed(row)
+        verdict = _significant(row) if row["significant"] else _not_significant(row)
         corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]} with its 95% interval"
         null = f"{row['distance_null']:.3f} if nothing had changed"
         return [
@@ -69,12 +69,12 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     return ["Too rarely active to be tested."]
 
 
-def _found(row: Mapping[str, Any]) -> str:
+def _significant(row: Mapping[str, Any]) -> str:
     effect = row.get("min_effect")
     return f"significant: {change_label(effect)}" if effect else "significant"
 
 
-def _missed(row: Mapping[str, Any]) -> str:
+def _not_significant(row: Mapping[str, Any]) -> str:
     """Return that no change was found, and which changes would have been missed, if that is known."""
     effect = row.get("min_effect") or 0
     message = f"no change of at least {effect:g} found" if effect else "no change found"

@@ -12,6 +12,10 @@ DETECTABLE_AT_ONE_WIN = {6: 6.0, 8: 4.8, 16: 4.0, 32: 3.9}
 Measured by `python -m benchmarks.evidence.power`, for 20 to 1,000 wins.
 """
 
+EXCESS = 1.8
+"""Squared distance beyond that of a minimum effect at which half of the neurons are significant, over the squared
+distance that is detectable without a minimum; measured by `python -m benchmarks.evidence.effects`."""
+
 
 def detectable_distance(wins: float, folds: int, *, limit: float = 1.0) -> float | None:
     """Return the corrected Hellinger distance at which half of the neurons are significant at 5% FDR.
@@ -55,7 +59,7 @@ def detectable_distances(wins: Floats, folds: int, min_effect: float = 0.0) -> F
     with np.errstate(divide="ignore"):
         distance = at_one_win / np.sqrt(np.asarray(wins, np.float64))
     if min_effect:
-        distance = min_effect + distance
+        distance = np.sqrt(min_effect**2 + EXCESS * distance**2)
     return np.where(distance <= 1, distance, np.nan)
 
 

@@ -97,8 +97,8 @@ def changed_most_first(neurons: pl.DataFrame, fdr: float | None, *, descending: 
 
     Significant neurons come first, then untested ones, then those that are not significant. Within each, neurons that
     moved farthest for sure come first: by the lower bound of the corrected distance. Where that is equal, mostly 0, by
-    `signal`, which stays near 0 for neurons of which little is known, then by observed Hellinger distance, and by the
-    larger of the two masses. Missing values come last, ties keep their order.
+    z-score, then by observed Hellinger distance, and by the larger of the two masses. Missing values come last, ties
+    keep their order.
 
     Args:
         neurons: rows of `Comparison.neurons`.
@@ -107,7 +107,7 @@ def changed_most_first(neurons: pl.DataFrame, fdr: float | None, *, descending: 
     """
     keys = [(pl.col("hellinger"), descending), (pl.max_horizontal("mass_before", "mass_after"), True)]
     if fdr is not None:
-        of_size = [(pl.col(name), descending) for name in (SURE, "signal")]
+        of_size = [(pl.col(name), descending) for name in (SURE, "z_score")]
         keys = [(_certainty(fdr), True), *of_size, *keys]
     return _order(neurons, keys)
 

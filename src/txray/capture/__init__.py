@@ -11,6 +11,7 @@ HookPoint.read      tensor, chunk -> activations of the words               hook
 select              activations -> those that count                         activations, selection, strongest_positions
 ActivationRecorder  tensors -> files, before any selection                  stored.recorder
 LayerTally          selected activations -> preferences and exemplars       layer_tally, text.words
+ConceptTally        activations -> counts in bins, by concept               concept_tally, concept_bins
 Predictor           head -> predicted words; tokens that neurons promote    output
 """
 
@@ -24,6 +25,7 @@ from txray.capture.model_adapter import Autocast
 from txray.capture.request import CollectRequest, Engine
 from txray.capture.roles import LayerRole, layer_roles
 from txray.capture.selection import Selection
+from txray.capture.smallest_set import SmallestSet, smallest_set
 from txray.capture.transformer_lens import layer_of_hook
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "LayerRole",
     "LayerShape",
     "Selection",
+    "SmallestSet",
     "ThroughLike",
     "capturing",
     "collect",
@@ -43,4 +46,5 @@ __all__ = [
     "layer_roles",
     "layer_shapes",
     "matching_layers",
+    "smallest_set",
 ]

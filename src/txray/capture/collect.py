@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from txray.errors import warn_user
 from txray.models.load import as_source
 from txray.preferences import Stage
 from txray.preferences.folds import DEFAULT_FOLDS
+from txray.preferences.histograms import feature_lists
 from txray.preferences.stage_like import StageLike, as_stage
 from txray.preferences.stage_warnings import stage_warnings, wins_of
 
@@ -43,6 +44,7 @@ def collect(
     output_tokens: int = 0,
     engine: Engine | None = None,
     save_activations: SaveActivations | Path | str | None = None,
+    concepts: str | Sequence[str] | Mapping[str, Sequence[str] | None] | None = None,
 ) -> Stage:
     """Run a model over a corpus and return what its neurons prefer.
 
@@ -74,8 +76,9 @@ def collect(
         exemplars: number of strongest occurrences stored per neuron.
         batch_positions: maximum number of padded positions in a batch. It affects speed and memory, and the result only
             by the rounding of the model's own arithmetic.
-        scales: a stage, or its folder, whose means and standard deviations standardize this one. By default, they are
-            measured in a first pass over the corpus if a selection standardizes.
+        scales: a stage, or its folder, whose means and standard deviations standardize this one, and whose bins of
+            activations are used. By default, the scales are measured in a first pass over the corpus if a selection
+            standardizes, and the bins at a sample of the documents if there are concepts.
         checkpoint: folder that the stage will be saved to. Intermediate results are stored in it, and after an
             interruption the same call resumes and gives the same bytes. No checkpoints by default.
         checkpoint_seconds: time between two checkpoints.
@@ -90,6 +93,10 @@ def collect(
             model reads, before any selection; or `SaveActivations` with more options. With `checkpoint`, an
             interrupted call resumes there, too. `txray.read_activations(folder)` takes the place of the model later,
             and gives the same stage. Not saved by default.
+        concepts: feature types, such as `pos`, whose features are concepts to look for in neurons, or a mapping to
+            these features, such as `{"token": ["the", "of"]}`: the activations of each neuron are counted in bins, from
+            which `txray.rank_neurons` ranks the neurons of the stage. They must be among `feature_types`. None by
+            default.
         engine: carries out the collection, e.g. `txray.engines.Ray(workers=8)`; one pass in this process by default.
 
     Returns:
@@ -132,7 +139,7 @@ def collect(
         folds=folds,
         exemplars=exemplars,
         batch_positions=batch_positions,
-        scales=None if scales is None else Scales(scales.name, scales.scales),
+        scales=None if scales is None else Scales(scales.name, scales.scales, scales.bin_edges()),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         checkpoint_seconds=checkpoint_seconds,
         memory=memory,
@@ -140,6 +147,7 @@ def collect(
         save_activations=save_activations
         if save_activations is None or isinstance(save_activations, SaveActivations)
         else SaveActivations(save_activations),
+        concepts=feature_lists(concepts),
     )
     # Before the text is read, because it may be refused.
     tokens = computed_output_tokens(opened, request.layers, output_tokens) if output_tokens else None

@@ -49,6 +49,7 @@ class ChunkActivations:
         groups: the covered words, as groups of rows of `flat`.
         not_routed: number of words of which an expert saw no piece; they are not covered either.
         pieces: (n_pieces,) which pieces of the covered words are in their groups; None for all.
+        raw: as `flat`, neither standardized nor signed; None if `flat` is.
     """
 
     chunk: ForwardChunk
@@ -57,10 +58,15 @@ class ChunkActivations:
     groups: WordGroups
     not_routed: int = 0
     pieces: NDArray[np.bool_] | None = None
+    raw: Tensor | None = None
 
     def of_words(self) -> Tensor:
         """Return (n_covered, n_neurons) the activations of the covered words, pooled over their pieces."""
         return pooled(self.flat, self.groups)
+
+    def raw_of_words(self) -> Tensor:
+        """Return (n_covered, n_neurons) the activations of the covered words, neither standardized nor signed."""
+        return pooled(self.flat if self.raw is None else self.raw, self.groups)
 
     def at(self, group: Indices, neuron: Indices) -> NDArray[np.floating]:
         """Return the (n,) activations of single neurons at single words, without pooling the others."""
@@ -130,7 +136,7 @@ class HookPoint:
             return
         flat, steps = self.flat(output, len(chunk.batch), chunk.steps)
         if self.through is None:
-            yield ChunkActivations(chunk, self._signed(flat), *self._covered_words(chunk, steps))
+            yield ChunkActivations(chunk, self._signed(flat), *self._covered_words(chunk, steps), raw=flat)
             return
         for part in chunk.parts(max(1, _UNITS // self.n_neurons)):
             covered, groups = self._covered_words(part, steps)
@@ -142,11 +148,12 @@ class HookPoint:
                     f"{(len(rows), self.n_neurons)} as in the dry run; pass one that treats rows independently"
                 )
             rows_of_units = WordGroups(np.arange(len(rows)), groups.starts, self.pooling)
-            yield ChunkActivations(part, self._signed(units), covered, rows_of_units)
+            yield ChunkActivations(part, self._signed(units), covered, rows_of_units, raw=units)
 
     def _read_routed(self, rows: RoutedRows, chunk: ForwardChunk) -> ChunkActivations:
         """Return the activations of the words of which an expert saw at least one piece, from these pieces alone."""
-        values = self._of_positions(rows, len(chunk.batch), chunk.steps)
+        raw = self._of_positions(rows, len(chunk.batch), chunk.steps)
+        values = self._signed(raw)
         covered, groups = self._covered_words(chunk, chunk.steps)
         if rows.ambiguous is not None and np.isin(groups.rows, rows.ambiguous.cpu().numpy()).any():
             raise CaptureError(
@@ -170,22 +177,23 @@ class HookPoint:
             WordGroups(row[seen], starts, self.pooling),
             not_routed=int((~routed).sum()),
             pieces=seen[routed[word]],
+            raw=raw,
         )
 
     def _of_positions(self, rows: RoutedRows, documents: int, steps: int) -> Tensor:
-        """Return the (n_routed, neurons) activations of an expert, standardized and signed."""
+        """Return the (n_routed, neurons) activations of an expert, neither standardized nor signed."""
         if rows.total != documents * steps:
             raise CaptureError(
                 f"layer {self.layer!r}: {rows.total} positions were routed to experts, for {documents} inputs of "
                 f"{steps} positions, so its rows cannot be matched to words; choose another layer"
             )
-        return self._signed(self._real(rows.values))
+        return self._real(rows.values)
 
     def by_position(self, output: LayerOutput, documents: int, steps: int) -> tuple[Tensor, int]:
         """Return activations as `flat` does, those of an expert with zeros at the positions that it did not see."""
         if not isinstance(output, RoutedRows):
             return self.flat(output, documents, steps)
-        values = self._of_positions(output, documents, steps)
+        values = self._signed(self._of_positions(output, documents, steps))
         dense = values.new_zeros((output.total, values.shape[1]))
         dense[output.positions] = values
         return dense, steps

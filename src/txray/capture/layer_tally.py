@@ -21,6 +21,7 @@ from txray.capture.activations import (
     select,
     strongest_groups,
 )
+from txray.capture.concept_tally import ConceptTally
 from txray.capture.hook_point import ChunkActivations, HookPoint
 from txray.capture.strongest_positions import StrongestPositions, Surroundings
 from txray.capture.text.context import around
@@ -29,6 +30,7 @@ from txray.capture.text.features import SUBWORD, features_of
 from txray.capture.text.words import ChunkWords, occurrence_of
 from txray.preferences import ExemplarTally, Preferences, Tally
 from txray.preferences.grouped_stats import run_starts
+from txray.preferences.histograms import ConceptHistograms
 from txray.preferences.serialization import as_bytes, from_bytes, with_prefix
 
 NOT_POSITIVE = "no positive activation"
@@ -48,9 +50,15 @@ class LayerTally:
     """
 
     def __init__(
-        self, hook_point: HookPoint, feature_types: Sequence[str], folds: int, exemplars: int
+        self,
+        hook_point: HookPoint,
+        feature_types: Sequence[str],
+        folds: int,
+        exemplars: int,
+        concepts: ConceptTally | None = None,
     ) -> None:
-        """Start empty."""
+        """Start empty; `concepts` counts the activations in bins."""
+        self._concepts = concepts
         self.hook_point = hook_point
         self.counted = 0
         self.skipped: Counter[str] = Counter()
@@ -78,6 +86,8 @@ class LayerTally:
             self._require_finite(activations, words)
         if SUBWORD in self._tallies:
             self._update_pieces(activations, words)
+        if self._concepts is not None:
+            self._concepts.update(activations, words)
         if self._positions is not None:
             for complete in self._positions.offer(as_numpy(activations.of_words()), words):
                 self._add_document(*complete)
@@ -113,6 +123,8 @@ class LayerTally:
         }
         if self._positions is not None:
             parts["positions"] = self._positions.state_dict()
+        if self._concepts is not None:
+            parts["concepts"] = self._concepts.state_dict()
         return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -122,6 +134,8 @@ class LayerTally:
         self._exemplars.load_state_dict(with_prefix("exemplars/", state))
         if self._positions is not None:
             self._positions.load_state_dict(with_prefix("positions/", state))
+        if self._concepts is not None:
+            self._concepts.load_state_dict(with_prefix("concepts/", state))
         self.counted, skipped = from_bytes(state["account/words"])
         self.skipped = Counter(skipped)
 
@@ -134,6 +148,11 @@ class LayerTally:
                 feature_type=feature_type,
                 selection=str(self.hook_point.selection),
             )
+
+    def histograms(self, stage: str) -> Iterator[ConceptHistograms]:
+        """Yield the histograms of each feature type whose features are concepts."""
+        if self._concepts is not None:
+            yield from self._concepts.freeze(stage, self.hook_point.layer)
 
     def exemplars(self) -> pl.DataFrame:
         """Return the exemplar table of this layer."""

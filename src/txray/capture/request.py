@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from txray.activations.stored import StoredActivations
 from txray.activations.writer import SaveActivations
+from txray.capture.concept_bins import Concepts, require_concepts
 from txray.capture.layer import Layer
 from txray.capture.model_adapter import Autocast
 from txray.capture.scales import Scales
@@ -47,6 +48,7 @@ class CollectRequest:
     memory: int | None
     autocast: Autocast | None
     save_activations: SaveActivations | None = None
+    concepts: Concepts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for argument, names in (("layers", self.layers), ("feature_types", self.feature_types)):
@@ -55,6 +57,7 @@ class CollectRequest:
                     f"collect: {argument}={list(names)!r}; pass at least one name, and each only once"
                 )
         require_names(self.name, self.feature_types)
+        require_concepts(self.concepts, self.feature_types)
         if self.exemplars < 0:
             raise UsageError(f"collect: exemplars={self.exemplars}; it must not be negative")
 

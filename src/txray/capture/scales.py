@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,15 +76,32 @@ class ScaleTally:
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """Means and standard deviations of neurons: measured in a first pass, or those of another stage.
+    """Means, standard deviations and bins of neurons: measured before the pass, or those of another stage.
 
     Attributes:
         name: name of the stage, for error messages.
         table: polars table with columns layer, neuron, mean, deviation.
+        edges: layer -> (n_neurons, n_bins - 1) bounds of the bins of activations, if they are counted.
     """
 
     name: str
     table: pl.DataFrame
+    edges: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def edges_of(self, hook_point: HookPoint) -> NDArray[np.float32]:
+        """Return the bounds of the bins of a layer.
+
+        Raises:
+            UsageError: the layer has none, or another number of neurons.
+        """
+        edges = self.edges.get(hook_point.layer)
+        if edges is None or len(edges) != hook_point.n_neurons:
+            known = "no bins" if edges is None else f"bins of {len(edges)} neurons"
+            raise UsageError(
+                f"stage {self.name!r}: has {known} of layer {hook_point.layer!r} with {hook_point.n_neurons} neurons; "
+                "pass a stage of this layer collected with concepts"
+            )
+        return edges
 
     @classmethod
     def measured(cls, name: str, tallies: Iterable[ScaleTally]) -> Scales:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 
@@ -11,9 +13,12 @@ import numpy as np
 import polars as pl
 
 from txray.capture.checkpoint import FolderCheckpoints, Stateful
-from txray.capture.estimate import format_bytes, free_memory, require_memory
+from txray.capture.concept_bins import SAMPLE_WORDS, ConceptSample, measure_bins
+from txray.capture.concept_tally import ConceptTally
+from txray.capture.estimate import allowed_memory, format_bytes, free_memory, require_memory
 from txray.capture.expected_power import ExpectedPower, TextSize, expected_power
 from txray.capture.forward.padding import settle_padding
+from txray.capture.hook_point import HookPoint
 from txray.capture.layer_tally import LayerTally
 from txray.capture.layers import hook_points_for
 from txray.capture.loop import DocumentStream, run
@@ -25,10 +30,11 @@ from txray.capture.source_for import source_for
 from txray.capture.stored.adapter import StoredAdapter
 from txray.capture.stored.recorder import ActivationRecorder
 from txray.corpus.corpus import Corpus
-from txray.errors import CaptureError, PowerWarning, warn_user
+from txray.errors import CaptureError, PowerWarning, UsageError, warn_user
 from txray.identity import derived
 from txray.models.base_model import input_device
 from txray.preferences import Preferences, Stage
+from txray.preferences.histograms import ConceptHistograms, bytes_of_histograms
 from txray.preferences.output_tokens import OUTPUT
 from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import tag_table
@@ -53,6 +59,7 @@ class SinglePass:
             cache = collection.output_cache()
             collection.measure_scales(source, tallies, checkpoints, fill=cache)
             scales = Scales.measured(request.name, tallies)
+        scales = collection.with_bins(source, scales)
         return collection.stage(source, scales, checkpoints, max_words=request.max_words, cached=cache)
 
 
@@ -96,6 +103,7 @@ class Collection:
             "exemplars": request.exemplars,
             "batch_positions": request.batch_positions,
             "scales": None if request.scales is None else request.scales.table.write_json(),
+            **self._concept_settings(),
             **(
                 {}
                 if request.save_activations is None
@@ -107,6 +115,48 @@ class Collection:
                 }
             ),
         }
+
+    def _concept_settings(self) -> dict[str, Any]:
+        """Return what the histograms depend on; empty without concepts."""
+        request = self.request
+        if not request.concepts:
+            return {}
+        edges = {} if request.scales is None else request.scales.edges
+        return {
+            "concepts": {feature_type: sorted(names) for feature_type, names in request.concepts.items()},
+            "bins": {layer: sha256(bounds.tobytes()).hexdigest() for layer, bounds in edges.items()},
+        }
+
+    def with_bins(self, corpus: Corpus, scales: Scales | None) -> Scales | None:
+        """Return the scales with the bins of activations, measured at a sample of the corpus unless they have them.
+
+        Unchanged without concepts. Fits into memory, or raises before the model runs.
+
+        Raises:
+            UsageError: too many concepts, or their histograms do not fit into memory.
+            CaptureError: activations are not finite.
+        """
+        request = self.request
+        if not request.concepts:
+            return scales
+        scales = scales or Scales(request.name, scale_table(()))
+        if request.scales is not None and request.scales.edges:
+            return replace(scales, edges=request.scales.edges)
+        sample = ConceptSample.of(corpus, self._adapter, request.concepts)
+        neurons = sum(point.n_neurons for point in self._hook_points)
+        sizes = sample.n_concepts.values()
+        needed = sum(bytes_of_histograms(neurons, size, request.folds) for size in sizes)
+        needed += 2 * SAMPLE_WORDS * 4 * neurons
+        allowed = allowed_memory() if request.memory is None else request.memory
+        if needed > allowed:
+            raise UsageError(
+                f"collect: histograms of {sum(sizes)} concepts and {neurons:,} neurons need about "
+                f"{format_bytes(needed)} of memory, {format_bytes(allowed)} may be used; name fewer concepts, as in "
+                "concepts={'pos': ['NN', 'VBZ']}, or collect fewer layers at a time"
+            )
+        return replace(
+            scales, edges=measure_bins(sample, self._adapter, self._hook_points, request.batch_positions)
+        )
 
     def _reading_code(self) -> str:
         """Return a fingerprint of the code that reads: the adapter's, and that of modules between layer and neurons."""
@@ -201,7 +251,13 @@ class Collection:
         request = self.request
         hook_points = self._hook_points if scales is None else scales.applied_to(self._hook_points)
         tallies = [
-            LayerTally(hook_point, request.feature_types, request.folds, request.exemplars)
+            LayerTally(
+                hook_point,
+                request.feature_types,
+                request.folds,
+                request.exemplars,
+                self._concept_tally(hook_point, scales),
+            )
             for hook_point in hook_points
         ]
         recorder = self._recorder(corpus)
@@ -231,6 +287,12 @@ class Collection:
             recorder.finish(stage.manifest["corpus"])
         return stage
 
+    def _concept_tally(self, hook_point: HookPoint, scales: Scales | None) -> ConceptTally | None:
+        if not self.request.concepts:
+            return None
+        assert scales is not None
+        return ConceptTally(scales.edges_of(hook_point), self.request.concepts, self.request.folds)
+
     def _recorder(self, corpus: Corpus) -> ActivationRecorder | None:
         """Return what saves the activations, if they are to be saved."""
         options = self.request.save_activations
@@ -238,13 +300,14 @@ class Collection:
             return None
         settings = self.settings(corpus)
         # The activations themselves do not depend on these.
-        for name in ("feature_types", "folds", "exemplars", "scales", "name"):
-            del settings[name]
+        for name in ("feature_types", "folds", "exemplars", "scales", "name", "concepts", "bins"):
+            settings.pop(name, None)
         return ActivationRecorder(options, settings, self._adapter, self._hook_points)
 
     def _stage(self, corpus: Corpus, tallies: Sequence[LayerTally], stream: DocumentStream) -> Stage:
         name = self.request.name
         collected: dict[tuple[str, str], Preferences] = {}
+        histograms: dict[tuple[str, str], ConceptHistograms] = {}
         accounts = {}
         for tally in tallies:
             layer = tally.hook_point.layer
@@ -255,6 +318,7 @@ class Collection:
                         "and summed; the model's weights are broken, or its activations overflow"
                     )
                 collected[layer, preferences.feature_type] = preferences
+            histograms |= {(layer, one.feature_type): one for one in tally.histograms(name)}
             skipped = tally.skipped + stream.unread
             accounted = tally.counted + skipped.total()
             if accounted != stream.n_words:
@@ -289,6 +353,11 @@ class Collection:
             "unknown_share": stream.n_unknown / stream.n_words,
             "layers": accounts,
             "selection": str(self.request.selection),
+            **(
+                {"concepts": {name: sorted(names) for name, names in self.request.concepts.items()}}
+                if self.request.concepts
+                else {}
+            ),
             "warnings": [
                 str(warning)
                 for warning in stage_warnings(
@@ -302,7 +371,7 @@ class Collection:
         }
         exemplars = pl.concat([tally.exemplars() for tally in tallies])
         tags, scales = tag_table(stream.tags), scale_table(tally.hook_point for tally in tallies)
-        return Stage(name, collected, exemplars, manifest, tags, scales, documents)
+        return Stage(name, collected, exemplars, manifest, tags, scales, documents, histograms=histograms)
 
 
 def shard_of(corpus: Corpus) -> dict[str, Any]:

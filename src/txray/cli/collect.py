@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -50,6 +51,13 @@ def collect(
             help="Number of tokens that each neuron of a language model promotes and suppresses most, to be stored."
         ),
     ] = 0,
+    concepts: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Feature type, such as pos, whose features are concepts to look for in neurons with txray rank; or "
+            "some of its features, such as token=the,of. Repeat for several types."
+        ),
+    ] = None,
     save_activations: Annotated[
         Path | None,
         typer.Option(
@@ -132,12 +140,24 @@ def collect(
         output_tokens=output_tokens,
         engine=engine,
         save_activations=save,
+        concepts=_concepts(concepts or ()),
     )
     stage.save(out)
     _print_counts(stage)
     typer.echo(f"stage in {out}")
     if save is not None:
         typer.echo(f"activations in {save.folder}")
+
+
+def _concepts(given: Sequence[str]) -> dict[str, list[str] | None]:
+    """Return the features of each feature type, None for all, from `pos` or `token=the,of`."""
+    concepts: dict[str, list[str] | None] = {}
+    for text in given:
+        feature_type, equals, features = text.partition("=")
+        if feature_type in concepts or (equals and not features):
+            raise UsageError(f"--concepts {text}: give each feature type once, as in pos or token=the,of")
+        concepts[feature_type] = features.split(",") if equals else None
+    return concepts
 
 
 def _print_counts(stage: Stage) -> None:

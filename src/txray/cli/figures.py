@@ -206,6 +206,7 @@ FIGURES: Mapping[str, Draw] = {
     "pos-first": _of("pos_first", _UNTESTED),
     "matching": _of("matching", PlotArgs.matching),
     "matching-curve": _of("matching_curve", PlotArgs.matching),
+    "match-strength": _of("match_strength", PlotArgs.matching),
     "layer-affinity": _layer_affinity,
 }
 """Name -> function that draws the figure from stages."""

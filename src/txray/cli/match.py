@@ -26,7 +26,7 @@ def match(
         ),
     ] = 20,
     false_match_rate: Annotated[
-        float, typer.Option(help="Share of chance pairs that are accepted as matches.")
+        float, typer.Option(help="Share of the matches that may be due to chance, on average.")
     ] = 0.05,
     seed: options.Seed = 0,
 ) -> None:
@@ -54,13 +54,15 @@ def match(
         f"{counts.get('unmatched-after', 0)} of {matching.after.stage!r} have no match; "
         "neurons with fewer activations than --min-wins are left out"
     )
-    low, high = (
-        f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
-    )
-    span = low if low == high else f"{low} to {high} (lower for longer preferences)"
-    typer.echo(
-        f"a match has an affinity above {span}, which {100 * false_match_rate:g}% of pairs reach by chance"
-    )
+    if len(matched):
+        lowest, chance = (
+            float(matched["affinity"].to_numpy().min()),
+            float(matched["chance"].to_numpy().mean()),
+        )
+        typer.echo(
+            f"at most {100 * false_match_rate:g}% of these matches are expected to be due to chance; lowest affinity "
+            f"{lowest:.3f}, best of all candidates by chance {chance:.3f} on average"
+        )
     if out is not None:
         options.write_table(matching.pairs, out)
         typer.echo(f"pairs in {out}")

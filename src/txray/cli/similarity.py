@@ -10,7 +10,9 @@ import typer
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
 
-Measure = Literal["cka", "cka_debiased", "best_match_before", "best_match_after", "one_to_one"]
+Measure = Literal[
+    "cka", "cka_debiased", "procrustes", "best_match_before", "best_match_after", "one_to_one", "soft_match"
+]
 
 
 @expand_option_groups
@@ -61,11 +63,19 @@ def similarity(
         text_options.open(),
         layers=options.default_layers(layer or (), models[0]),
         layers_after=layer_after or (None if layer else options.default_layers((), models[1])),
-        names=(_model_name(before), _model_name(after)),
+        names=(model_name(before), model_name(after)),
         max_words=max_words,
         memory=max_bytes,
     )
-    print_table(result.table)
+    measures = [name for name in result.table.columns if not name.endswith("_chance")]
+    chance = [name for name in result.table.columns if name not in measures]
+    print_table(result.table.select(measures))
+    typer.echo("By chance, with the words of one model permuted:")
+    print_table(
+        result.table.select("layer_before", "layer_after", *chance).rename(
+            lambda name: name.removesuffix("_chance")
+        )
+    )
     typer.echo(f"{result.words:,} words read by both models")
     for reason, number in result.skipped.items():
         typer.echo(f"{number:,} skipped: {reason}")
@@ -75,7 +85,7 @@ def similarity(
         typer.echo(save_figure(draw(result, measure), figure))
 
 
-def _model_name(model: str) -> str:
+def model_name(model: str) -> str:
     """Return the name of a model in tables: its folder and the one above, which distinguishes snapshots."""
     folder = Path(model)
     return "/".join((folder.resolve() if folder.exists() else folder).parts[-2:])

@@ -105,6 +105,7 @@ class Ray:
                         if store is not None:
                             store.save_scales(tallies)
                     scales = Scales.measured(request.name, tallies)
+                scales = collection.with_bins(source, scales or request.scales)
                 whole, empty = pool.collect(scales, store, f"collecting {request.name}")
             if whole is None:
                 # All shards are empty, and reading an empty corpus raises an error of its own.
@@ -125,7 +126,16 @@ def _completed(stage: Stage, source: Corpus, empty: Set[int]) -> Stage:
         raise EngineError(f"engine ray: shards {sorted(missing)} were not read; please report this as a bug")
     manifest = {**stage.manifest, "corpus": {**read, **shard_of(source)}}
     collected = {key: _owned(preferences) for key, preferences in stage.collected.items()}
-    return replace(stage, collected=collected, manifest=manifest)
+    histograms = {
+        key: replace(
+            value,
+            counts=np.array(value.counts),
+            controls=np.array(value.controls),
+            edges=np.array(value.edges),
+        )
+        for key, value in stage.histograms.items()
+    }
+    return replace(stage, collected=collected, manifest=manifest, histograms=histograms)
 
 
 def _owned(preferences: Preferences) -> Preferences:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
+from txray.analysis.layers.result import CHANCE_MEASURES
 from txray.errors import UnknownNameError
 from txray.plots.frame import caption as frame_caption
 from txray.plots.matrix import Side, matrix_figure, shortened
@@ -27,6 +28,10 @@ _NAMES: Mapping[str, tuple[str, str]] = {
         "linear centred kernel alignment: whether words that are similar in one layer are similar in the other",
     ),
     "cka_debiased": ("debiased CKA", "centred kernel alignment from unbiased estimates"),
+    "procrustes": (
+        "Procrustes similarity",
+        "cosine of the two layers after the best rotation of one of them",
+    ),
     "best_match_before": (
         "mean best |correlation|",
         "mean over the neurons of the row's layer of the largest |correlation| with one of the column's",
@@ -36,6 +41,10 @@ _NAMES: Mapping[str, tuple[str, str]] = {
         "mean over the neurons of the column's layer of the largest |correlation| with one of the row's",
     ),
     "one_to_one": ("mean |correlation|", "mean |correlation| of neurons paired one to one"),
+    "soft_match": (
+        "soft matching",
+        "mean |correlation| of the best soft matching, all neurons of both layers alike",
+    ),
 }
 """Measure -> what it is called, what it says."""
 
@@ -58,13 +67,17 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
         raise UnknownNameError.of("measure", column, _NAMES)
     values = similarity.matrix(column)
     measure, meaning = _NAMES[column]
+    by_chance = similarity.matrix(f"{column}_chance") if column in CHANCE_MEASURES else None
     constant = [similarity.matrix(f"constant_{side}") for side in ("before", "after")]
 
     def hover(i: int, j: int) -> str:
         value = "no value" if np.isnan(values[i, j]) else f"{values[i, j]:.4f}"
         return hover_text(
             _pair(similarity, i, j),
-            f"{measure}: {value}",
+            f"{measure}: {value}"
+            + (
+                "" if by_chance is None or np.isnan(by_chance[i, j]) else f", by chance {by_chance[i, j]:.4f}"
+            ),
             f"neurons that are constant: {constant[0][i, j]:.0f} and {constant[1][i, j]:.0f}",
         )
 
@@ -74,7 +87,7 @@ def layer_similarity(similarity: LayerSimilarity, column: str = "cka") -> go.Fig
         Side(f"layer of {sanitize(similarity.after)}", similarity.layers_after),
         measure=measure,
         hover=hover,
-        title=_finding(similarity, values, measure),
+        title=_finding(similarity, values, column),
         subtitle=f"Each cell is a pair of layers: {meaning}",
         caption=_caption(similarity),
         empty=f"There is no {measure} to draw: no neuron moves, or there are too few words.",
@@ -159,7 +172,8 @@ def _pair(similarity: LayerSimilarity, i: int, j: int) -> str:
     )
 
 
-def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: str) -> str:
+def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], column: str) -> str:
+    measure = _NAMES[column][0]
     first, second = sanitize(similarity.before), sanitize(similarity.after)
     if np.isnan(values).all():
         return f"No {measure} of the layers of {first} and {second}: 0 of {plural(values.size, 'pair')} have a value"
@@ -172,26 +186,30 @@ def _finding(similarity: LayerSimilarity, values: NDArray[np.float64], measure: 
             i, j = sorted(int(k) for k in np.unravel_index(np.nanargmin(others), others.shape))
             return (
                 f"{head} between two layers of {first}: median {np.nanmedian(others):.2f} of {_pairs_of(others) // 2}, "
-                f"lowest {values[i, j]:.2f}{_debiased(similarity, measure, i, j)} for "
+                f"lowest {values[i, j]:.2f}{_reference(similarity, column, i, j)} for "
                 f"{shortened(similarity.layers_before[i])} and "
                 f"{shortened(similarity.layers_after[j])}"
             )
     i, j = (int(k) for k in np.unravel_index(np.nanargmax(values), values.shape))
     pair = _pair(similarity, i, j)
     if values.size == 1:
-        return f"{pair} have a {measure} of {values[i, j]:.2f}{_debiased(similarity, measure, i, j)}"
+        return f"{pair} have a {measure} of {values[i, j]:.2f}{_reference(similarity, column, i, j)}"
     return (
         f"{head} of layers of {first} and {second}: median {np.nanmedian(values):.2f} of {_pairs_of(values)} pairs, "
-        f"highest {values[i, j]:.2f}{_debiased(similarity, measure, i, j)} for {pair}"
+        f"highest {values[i, j]:.2f}{_reference(similarity, column, i, j)} for {pair}"
     )
 
 
-def _debiased(similarity: LayerSimilarity, measure: str, i: int, j: int) -> str:
-    """Return the debiased value of a pair, in brackets: with few words, plain CKA is high whatever the layers do."""
-    if measure != _NAMES["cka"][0]:
+def _reference(similarity: LayerSimilarity, column: str, i: int, j: int) -> str:
+    """Return the reference of a pair, in brackets: with few words, most measures are high whatever the layers do."""
+    columns = {name: (f"{name}_chance", "by chance") for name in CHANCE_MEASURES} | {
+        "cka": ("cka_debiased", "debiased")
+    }
+    if column not in columns:
         return ""
-    value = similarity.matrix("cka_debiased")[i, j]
-    return "" if np.isnan(value) else f" (debiased {value:.2f})"
+    reference, name = columns[column]
+    value = similarity.matrix(reference)[i, j]
+    return "" if np.isnan(value) else f" ({name} {value:.2f})"
 
 
 def _pairs_of(values: NDArray[np.float64]) -> int:

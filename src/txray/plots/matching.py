@@ -102,7 +102,7 @@ def finding(pairs: pl.DataFrame, share: float, false_match_rate: float, stages: 
 
 
 def _share(share: float, false_match_rate: float) -> str:
-    return f"{percent(share)} of the possible pairs, {100 * false_match_rate:g}% by chance"
+    return f"{percent(share)} of the possible pairs; at most {100 * false_match_rate:g}% of the matches by chance"
 
 
 @checked_subjects
@@ -186,19 +186,8 @@ def _name(matching: Matching) -> str:
 
 def _caption(*matchings: Matching) -> str:
     sides = [side for one in matchings for side in (one.before, one.after)]
-    limits = ", ".join(_limits(one) for one in matchings)
     wins = ", ".join(dict.fromkeys(str(one.min_wins) for one in matchings))
-    return caption(
-        *sides, note=f"weight {matchings[0].weight} · at least {wins} wins · threshold of affinity {limits}"
-    )
-
-
-def _limits(matching: Matching) -> str:
-    """Return the threshold of a matching, or the span of its thresholds."""
-    low, high = (
-        f"{end:.3f}" for end in (matching.thresholds.affinity.min(), matching.thresholds.affinity.max())
-    )
-    return low if low == high else f"{low} to {high}"
+    return caption(*sides, note=f"weight {matchings[0].weight} · at least {wins} wins")
 
 
 def _hover_texts(

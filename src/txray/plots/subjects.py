@@ -20,6 +20,7 @@ _EXPECTED: Mapping[str, str] = {
     "Comparison": "a Comparison, as txray.compare(before, after) returns",
     "Timeline": "a Timeline, as txray.timeline(stages) returns",
     "Matching": "a Matching, as txray.match(before, after) returns",
+    "Persistence": "a Persistence, as txray.persistence(stages) returns",
     "LayerSimilarity": "a LayerSimilarity, as txray.layer_similarity returns",
     "Pruning": "a Pruning, as txray.prune returns",
     "Preferences": "Preferences, as stage.preferences(layer=..., feature_type=...) returns",

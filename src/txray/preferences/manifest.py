@@ -65,8 +65,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             for feature_type in manifest["features"]
             for part in ("features", "preferences")
         }
+        concepts = manifest.get("concepts") or {}
+        tables |= {f"histograms.{feature_type}.parquet" for feature_type in concepts}
         if not {*tables, *_REQUIRED_FILES} <= manifest["checksums"].keys():
             wrong = ["checksums"]
+        if not concepts.keys() <= set(manifest["features"]):
+            wrong = ["concepts"]
     if wrong:
         raise StageError(
             f"{file}: lacks {', '.join(wrong)}, or they are not as written; collect the stage again"
@@ -98,6 +102,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "words": lambda value: value is None or _is_count(value),
     "layers": lambda value: value is None or _is_map(value, lambda account: isinstance(account, dict)),
     "corpus": lambda value: value is None or isinstance(value, dict),
+    "concepts": lambda value: value is None or _is_map(value, lambda names: isinstance(names, list)),
     "model": lambda value: value is None or isinstance(value, dict),
 }
 """Field of a manifest -> whether a value can be what was written there."""

@@ -15,13 +15,14 @@ from txray.errors import ShapeError, UsageError
 from txray.preferences.documents import WITHOUT_GROUP, counts_of, merged_documents
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.folds import document_key
+from txray.preferences.histograms import merged_histograms
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
 from txray.preferences.stage_warnings import stage_warnings, wins_of
 from txray.preferences.tags import TAG_SCHEMA
 from txray.preferences.tally import Tally
 
-_EQUAL = ("model", "reading", "exemplars", "selection", "output_tokens")
+_EQUAL = ("model", "reading", "exemplars", "selection", "output_tokens", "concepts")
 _READING = ("layout", "shift", "of", "call")
 """Keys of a layer in the manifest that say which activations were read."""
 _COUNTED = ("counted", "skipped")
@@ -64,6 +65,10 @@ def merge_stages(stages: Sequence[Stage], name: str | None = None) -> Stage:
         first.scales,
         merged_documents([stage.documents for stage in stages]),
         first.output_tokens,
+        {
+            key: merged_histograms([stage.histograms[key] for stage in stages], name)
+            for key in first.histograms
+        },
     )
 
 

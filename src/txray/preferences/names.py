@@ -263,13 +263,13 @@ class _Split:
     def _names(self, neurons: Ints, n: int, seed: int) -> NDArray[np.int64]:
         """Return (neurons, n, words) features: the names, then random ones; -1 where a name has fewer."""
         name = self.name[neurons]
-        # Uniform numbers that depend on seed, neuron, draw and place in the name, not on the neurons scored together.
-        place = np.arange(1, n * self.words + 1, dtype=np.uint64).reshape(n, self.words)
+        # Uniform numbers that depend on seed, neuron, draw and slot of the name, not on the neurons scored together.
+        slot = np.arange(1, n * self.words + 1, dtype=np.uint64).reshape(n, self.words)
         with np.errstate(over="ignore"):
             key = splitmix64(
                 (neurons.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN_GAMMA) + np.uint64(seed)
             )
-            bits = splitmix64(key[:, None, None] + place * np.uint64(GOLDEN_GAMMA))
+            bits = splitmix64(key[:, None, None] + slot * np.uint64(GOLDEN_GAMMA))
         uniform = (bits >> np.uint64(11)).astype(np.float64) / float(1 << 53)
         low, size = self._low[name][:, None], self._size[name][:, None]
         position = low + (uniform * (size - 1)).astype(np.int64)

@@ -12,6 +12,7 @@ import polars as pl
 from txray.errors import ShapeError, UsageError
 from txray.preferences.documents import DOCUMENT_SCHEMA
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
+from txray.preferences.histogram_files import Histograms
 from txray.preferences.manifest import require_names
 from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA
 from txray.preferences.preferences import Preferences
@@ -43,6 +44,8 @@ class Stage(StageAccess):
             stage made by hand.
         output_tokens: polars, columns as in `OUTPUT_TOKEN_SCHEMA`: the tokens that each neuron promotes and suppresses,
             see `txray.output_tokens`; empty unless they were asked for.
+        histograms: (layer, feature type) -> activations in bins by concept, see `txray.rank_neurons`; empty unless
+            there were concepts to look for.
 
     Raises:
         UsageError: nothing was collected.
@@ -57,6 +60,7 @@ class Stage(StageAccess):
     scales: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCALE_SCHEMA))
     documents: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DOCUMENT_SCHEMA))
     output_tokens: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OUTPUT_TOKEN_SCHEMA))
+    histograms: Histograms = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.collected:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from txray.arguments import checked_call
 from txray.errors import UnknownNameError, UsageError
 from txray.preferences import export
+from txray.preferences.histogram_files import Histograms
 from txray.preferences.neuron import NeuronPreferences
 from txray.preferences.output_tokens import OUTPUT, agreement_of, has_sign
 from txray.preferences.preferences import Preferences, require_neuron
@@ -38,6 +41,10 @@ class StageAccess:
         @property
         def n_neurons(self) -> Mapping[str, int]:
             """Number of neurons per layer."""
+
+        @property
+        def histograms(self) -> Histograms:
+            """(layer, feature type) -> activations in bins by concept."""
 
         @property
         def tags(self) -> pl.DataFrame:
@@ -175,6 +182,11 @@ class StageAccess:
         layers: Iterable[str] = self.layers if layer is None else (layer,)
         tables = {name: self.preferences(layer=name, feature_type=feature_type).table() for name in layers}
         return export.to_dataset(self.name, feature_type, tables)
+
+    def bin_edges(self) -> dict[str, NDArray[np.float32]]:
+        """Return layer -> bounds of the bins of activations; empty for a stage without concepts."""
+        keys = {layer: (layer, feature_type) for layer, feature_type in self.histograms}
+        return {layer: self.histograms[key].edges for layer, key in keys.items()}
 
     def _layer(self, layer: str | None) -> str:
         if layer is None:

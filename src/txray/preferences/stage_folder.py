@@ -19,6 +19,7 @@ from txray.lru_cache import LRUCache
 from txray.preferences.discovery import require_stage_folder
 from txray.preferences.documents import as_documents
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA, as_exemplars
+from txray.preferences.histogram_files import HistogramFolder
 from txray.preferences.manifest import MANIFEST, read_manifest
 from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA, OUTPUT_TOKENS, as_output_tokens
 from txray.preferences.preferences import ROW_BYTES, Preferences, require_neuron
@@ -192,6 +193,11 @@ class StageFolder(StageAccess):
             return pl.DataFrame(schema=OUTPUT_TOKEN_SCHEMA)
         return self._read(lambda: as_output_tokens(pl.read_parquet(self.path / OUTPUT_TOKENS)))
 
+    @property
+    def histograms(self) -> HistogramFolder:
+        """Return activations in bins by concept, each read when it is asked for."""
+        return HistogramFolder(self.path, self.manifest, self._read)
+
     def contents(self, *, rows: bool = True) -> dict[str, Any]:
         """Return the fields of a `Stage`, after comparing all files with their checksums.
 
@@ -237,6 +243,7 @@ class StageFolder(StageAccess):
             "scales": scales,
             "documents": self.documents,
             "output_tokens": self.output_tokens,
+            "histograms": self.histograms,
         }
 
     def _read_vocabulary(self, feature_type: str) -> Vocabulary:

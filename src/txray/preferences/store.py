@@ -8,6 +8,7 @@
     scales.parquet              layer, neuron, mean, deviation: what activations were standardized with
     documents.parquet           kind, hash, words: which texts and groups were read
     output_tokens.parquet       the tokens that each neuron promotes and suppresses, if they were asked for
+    histograms.<type>.parquet   activations in bins by concept, and bins.parquet, if concepts were asked for
 
 A folder is complete or absent: it is written to a temporary sibling, synced and renamed.
 """
@@ -28,6 +29,7 @@ from txray.files import atomic_folder, sha256_of
 from txray.preferences.documents import DOCUMENT_SCHEMA
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.grouped_stats import STATISTICS
+from txray.preferences.histogram_files import write_histograms
 from txray.preferences.manifest import CHECKPOINT, FORMAT, MANIFEST
 from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA, OUTPUT_TOKENS
 from txray.preferences.preferences import Preferences
@@ -77,6 +79,7 @@ def write_tables(stage: Stage, folder: Path) -> None:
     stage.documents.select(*DOCUMENT_SCHEMA).write_parquet(folder / DOCUMENTS)
     if len(stage.output_tokens):
         stage.output_tokens.select(*OUTPUT_TOKEN_SCHEMA).write_parquet(folder / OUTPUT_TOKENS)
+    write_histograms(stage.histograms, folder)
     _write_manifest(stage, folder)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from txray.pruning.evaluation import evaluator as evaluator
     from txray.pruning.mask import Mask as Mask
     from txray.pruning.masking import masked as masked
+    from txray.pruning.model_matching import match_models as match_models
     from txray.pruning.neuron_sets import NeuronSet as NeuronSet
     from txray.pruning.neuron_sets import curve_sets as curve_sets
     from txray.pruning.neuron_sets import in_state as in_state

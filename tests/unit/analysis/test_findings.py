@@ -129,7 +129,7 @@ def test_changed_most_is_one_order(tested: tuple[str, ...], descending: bool) ->
         row, keys = rows.row(index, named=True), []
         if fdr is not None:
             keys.append(0 if significant(row) else 1 if row["confident_state"] is None else 2)
-        names = ("hellinger_corrected_low", "signal", "hellinger")
+        names = ("hellinger_corrected_low", "z_score", "hellinger")
         for name in names if fdr is not None else names[2:]:
             value = row[name]
             keys += [value is None, 0 if value is None else -value if descending else value]
@@ -170,7 +170,8 @@ def test_sentences_count_the_tested_layers_alone(tested: tuple[str, ...]) -> Non
     for state in ("avoided", "gained"):
         observed = sum(row["state"] == state for row in done)
         sure = sum(row["confident_state"] == state for row in done)
-        assert f"{observed} {STATE_NAMES[state]} ({state}), {sure} of them significant" in text
+        significant_ones = f"{sure or 'none'} of them significant"
+        assert f"{observed} {STATE_NAMES[state]} ({state}), {significant_ones}" in text
     partial = len(tested) < 6
     assert (f"{len(tested)} of 6 layers tested so far" in text) is partial
     assert (f"{300 - len(done)} neurons of {6 - len(tested)} layers are not yet tested" in text) is partial

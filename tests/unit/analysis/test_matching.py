@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise, permutations
+from itertools import permutations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders.preferences import preferences_of, random_events, stage_of
 from tests.unit.analysis.test_significance import text
+from txray import collect, demo_corpus, synthetic_pair
 from txray.analysis import compare
+from txray.analysis.matching.chance import best_of_many
 from txray.analysis.matching.match import match
-from txray.analysis.matching.thresholds import Thresholds
 from txray.errors import ShapeError, UsageError
 from txray.preferences import Preferences
 
@@ -61,7 +63,7 @@ def test_unrelated_neurons_match_no_more_often_than_chance() -> None:
         n_neurons=60,
         folds=16,
     )
-    assert match(before, unrelated, weight="mass").matched_share < 0.2
+    assert match(before, unrelated, weight="mass").matched_share <= 0.05
 
 
 @settings(max_examples=20, deadline=None)
@@ -83,10 +85,11 @@ def test_no_other_assignment_has_a_larger_sum(seed: int) -> None:
             overlap[i, j] = sum(np.sqrt(left[name] * right[name]) for name in left.keys() & right.keys())
     best = max(sum(overlap[i, j] for i, j in enumerate(order)) for order in permutations(range(4)))
     assert found._assigned.sum() == pytest.approx(best, abs=1e-9)
-    for state, i, j, affinity, threshold, mutual in found.pairs.iter_rows():
+    for state, i, j, affinity, chance, p_value, q_value, mutual in found.pairs.iter_rows():
         if state == "matched":
             assert affinity == pytest.approx(overlap[i, j])
-            assert affinity > threshold
+            assert 0 < p_value <= q_value <= 0.99
+            assert 0 <= chance <= 1
             assert mutual == (overlap[i].argmax() == j and overlap[:, j].argmax() == i)
     sides = [found.pairs[side].drop_nulls().to_list() for side in ("before", "after")]
     assert [sorted(side) for side in sides] == [
@@ -141,27 +144,77 @@ def test_what_cannot_be_matched_is_told() -> None:
     assert rare.test(permutations=10).summary["tested"] == 0
     with pytest.raises(ShapeError, match="'pos'; match the same feature type"):
         match(stage_of(random_events(50)), replace(some, feature_type="pos"))
-    for wrong in ({"false_match_rate": 0.0}, {"shuffles": 0}, {"seed": -1}, {"min_wins": 0}):
+    for wrong in ({"false_match_rate": 0.0}, {"shuffles": 19}, {"seed": -1}, {"min_wins": 0}):
         with pytest.raises(UsageError, match="match: false_match_rate="):
             match(some, some, **wrong)  # type: ignore[arg-type]
 
 
-def test_thresholds_are_quantiles_of_chance_pairs_of_about_the_same_length() -> None:
+def test_p_values_are_shares_of_standardized_chance_scores_of_similar_neurons() -> None:
     random = np.random.default_rng(0)
-    length = random.integers(1, 60, 3_000)
-    affinity = 1 / length + 0.1 * random.random(3_000)
-    found = Thresholds.of(length, affinity, 0.05)
-    bounds = [*found.length.tolist(), 1_000]
-    assert len(bounds) > 8
-    for number, (low, high) in enumerate(pairwise(bounds)):
-        inside = (length >= low) & (length < high)
-        assert inside.sum() >= 200
-        assert found.affinity[number] == pytest.approx(np.quantile(affinity[inside], 0.95))
-        assert (found.at(length[inside]) == found.affinity[number]).all()
-    assert found.at(np.array([10_000]))[0] == found.affinity[-1]
-    few = Thresholds.of(length[:50], affinity[:50], 0.05)
-    assert few.affinity.tolist() == [pytest.approx(np.quantile(affinity[:50], 0.95))]
-    assert Thresholds.of(length[:0], affinity[:0], 0.05).at(np.array([3])).tolist() == [1.0]
+    length = np.repeat([2, 40], 60)
+    mean, scale = random.uniform(0.1, 0.5, 120), random.uniform(0.01, 0.05, 120)
+    chance = mean + scale * random.standard_normal((30, 120))
+    score = mean + scale * random.uniform(0, 4, 120)
+    p_value = best_of_many(score, chance, length)
+    standardized = np.empty((30, 120))
+    for draw, neuron in np.ndindex(30, 120):
+        rest = np.delete(chance[:, neuron], draw)
+        standardized[draw, neuron] = (chance[draw, neuron] - rest.mean()) / rest.std()
+    for neuron in range(120):
+        null = standardized[:, length == length[neuron]].ravel()
+        z = (score[neuron] - chance[:, neuron].mean()) / chance[:, neuron].std()
+        pooled = (1 + (null >= z).sum()) / (1 + len(null))
+        own = np.mean(chance[:, neuron] >= score[neuron])
+        assert p_value[neuron] == pytest.approx(max(pooled, own))
+    # Chance reaches 1 in 3 of 30 draws: whatever the mean and standard deviation are, the p-value is not smaller.
+    chance[:, 0] = 0.0
+    chance[:3, 0] = 1.0
+    assert best_of_many(np.where(np.arange(120) == 0, 1.0, score), chance, length)[0] >= 0.1
+
+
+def test_p_values_of_chance_are_uniform_for_neurons_of_all_kinds() -> None:
+    random = np.random.default_rng(0)
+    shares = []
+    for _ in range(20):
+        scale = np.exp(random.uniform(-4, -2, 200))
+        draws = 0.3 + scale * random.gumbel(size=(51, 200))
+        shares.append(
+            [np.mean(best_of_many(draws[0], draws[1:], np.ones(200, int)) <= p) for p in (0.01, 0.05, 0.2)]
+        )
+    assert np.mean(shares, axis=0) == pytest.approx([0.01, 0.05, 0.2], rel=0.25)
+
+
+@pytest.mark.parametrize("lengths", [(3, 300), (1, 60)])
+def test_false_matches_stay_below_their_rate_where_half_of_the_neurons_have_no_counterpart(
+    lengths: tuple[int, int],
+) -> None:
+    corpus = demo_corpus("encyclopedia", words=60_000)
+    pair = synthetic_pair(
+        200,
+        corpus=corpus,
+        lengths=lengths,
+        changed=0.5,
+        vanished=0,
+        appeared=0,
+        rarer=0,
+        moved=0.5,
+        effect=1.0,
+    )
+    before, after = (
+        collect(model, corpus, layers=[pair.layer], name="synthetic") for model in (pair.before, pair.after)
+    )
+    pairs = (
+        match(before, after)
+        .pairs.filter(pl.col("state") == "matched")
+        .join(pair.truth, left_on="before", right_on="neuron")
+    )
+    right = (pairs["group"] == "moved") & (pairs["after"] == pairs["neuron_after"])
+    wins = np.minimum(
+        before.preferences().wins(), after.preferences().wins()[pair.truth["neuron_after"].to_numpy()]
+    )
+    possible = ((pair.truth["group"] == "moved").to_numpy() & (wins >= 20)).sum()
+    assert right.sum() >= 0.7 * possible > 20
+    assert (~right).sum() <= 0.05 * len(pairs) + 1
 
 
 def test_short_preferences_do_not_keep_long_ones_from_matching() -> None:
@@ -194,14 +247,12 @@ def test_short_preferences_do_not_keep_long_ones_from_matching() -> None:
     # One word each: chance makes pairs of affinity 1, which say nothing.
     assert matched.height == long_ones.height >= 54
     assert (long_ones["before"] == long_ones["after"]).all()
-    assert found.thresholds.affinity[0] == 1 > found.thresholds.affinity[-1]
+    assert found.pairs.filter(found.pairs["before"] >= 60)["p_value"].min() > 0.05
 
 
-def test_neurons_that_won_once_set_no_threshold() -> None:
+def test_neurons_that_won_once_do_not_count() -> None:
     rare = [(0, 20 + number, f"w{number % 5}", 1.0) for number in range(40)]
     before = preferences_of([*random_events(4_000, n_neurons=20, folds=4), *rare], n_neurons=60)
-    assert match(before, before, min_wins=1).thresholds.affinity.max() == 1
     found = match(before, before)
-    assert found.thresholds.affinity.max() < 0.95
     assert found.matched_share == 1
     assert sorted(found.pairs["before"].to_list()) == list(range(20))

@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from tests.builders.figures import caption_of, numbers_in, strings_in, title_of
 from tests.unit.plots.rendering import boxes, draw
 from txray.analysis import MEASURES, LayerSimilarity
-from txray.analysis.layers.result import SIMILARITY_SCHEMA
+from txray.analysis.layers.result import CHANCE_MEASURES, SIMILARITY_SCHEMA
 from txray.errors import UnknownNameError
 from txray.plots import layer_similarity
 from txray.plots.theme import MARKS
@@ -25,7 +25,7 @@ def similarity(
     names: tuple[str, str] = ("A", "B"),
 ) -> LayerSimilarity:
     rows = [
-        (one, other, *(value(i, j) for _ in MEASURES), 3, 4)
+        (one, other, *(value(i, j) for _ in MEASURES), *(0.1 for _ in CHANCE_MEASURES), 3, 4)
         for i, one in enumerate(first)
         for j, other in enumerate(second)
     ]

@@ -12,7 +12,9 @@ from txray.errors import UsageError
 
 @pytest.fixture(scope="module")
 def matching(text: Text) -> Matching:
-    return match(text.stage("unsup", seed=0)[0], text.stage("sup", seed=1, silent=[4])[0], min_wins=5)
+    return match(
+        text.stage("unsup", seed=0, silent=[4])[0], text.stage("sup", seed=1, silent=[4])[0], min_wins=5
+    )
 
 
 def test_cells_are_overlaps_and_matched_pairs_lie_on_the_diagonal(matching: Matching) -> None:
@@ -28,7 +30,7 @@ def test_cells_are_overlaps_and_matched_pairs_lie_on_the_diagonal(matching: Matc
     assert cells.z[0, 1] == pytest.approx(sum(np.sqrt(p[name] * q.get(name, 0)) for name in p))
     assert numbers_in(title_of(plots.matching(matching)))[0] == len(pairs)
     for figure_of in (plots.matching, plots.matching_curve):
-        assert "5% by chance" in title_of(figure_of(matching))
+        assert "5% of the matches" in title_of(figure_of(matching))
 
 
 def test_of_many_neurons_a_sample_is_drawn_and_said(matching: Matching) -> None:

@@ -156,7 +156,7 @@ def test_neurons_are_ranked_by_what_is_sure(
         row["neuron"]: (
             row["q_value"] <= 0.05,
             row["hellinger_corrected_low"] if most else row["hellinger_corrected_high"],
-            row["signal"] if most else abs(row["signal"]),
+            row["z_score"] if most else abs(row["signal"]),
         )
         for row in comparison.neurons.filter(pl.col("state") == "shared").iter_rows(named=True)
         if row["signal"] is not None

@@ -27,14 +27,21 @@ def comparison(text: Text) -> Comparison:
 
 
 def test_marks_are_neurons_and_colours_what_is_more_than_chance(comparison: Comparison) -> None:
-    grey, coloured, labels = volcano(comparison).data
+    *marks, labels = volcano(comparison).data
     rows = comparison.neurons.filter(
         pl.all_horizontal(pl.col("z_score", "hellinger_corrected").is_not_null())
     )
-    for trace, changed, color in ((grey, False, theme.UNDECIDED), (coloured, True, theme.CHANGED)):
-        mine = rows.filter((pl.col("q_value") <= 0.05) == changed)
-        assert len(mine) > 0
-        assert trace.marker.color == color
+    changed, least = pl.col("q_value") <= 0.05, pl.col("hellinger_corrected_low").fill_null(0)
+    groups = {
+        theme.UNDECIDED: ~changed,
+        theme.CHANGED_BY[0.0]: changed & (least < 0.1),
+        theme.CHANGED_BY[0.1]: changed & (least >= 0.1) & (least < 0.3),
+        theme.CHANGED_BY[0.3]: changed & (least >= 0.3),
+    }
+    assert sum(len(trace.x) for trace in marks) == len(rows)
+    assert len(marks) > 2
+    for trace in marks:
+        mine = rows.filter(groups[trace.marker.color])
         assert list(trace.customdata) == mine["neuron"].to_list()
         np.testing.assert_array_equal(trace.x, mine["hellinger_corrected"].to_numpy())
         np.testing.assert_array_equal(trace.y, mine["z_score"].to_numpy())
@@ -45,9 +52,14 @@ def test_marks_are_neurons_and_colours_what_is_more_than_chance(comparison: Comp
 
 
 def test_labels_name_changed_neurons_by_what_outdoes_its_frequency(comparison: Comparison) -> None:
-    _, coloured, labels = volcano(comparison).data
+    *marks, labels = volcano(comparison).data
     names = distinctive(comparison.after, 3)
-    at = dict(zip(zip(coloured.x, coloured.y, strict=True), coloured.customdata, strict=True))
+    at = {
+        (x, y): neuron
+        for trace in marks
+        if trace.marker.color != theme.UNDECIDED
+        for x, y, neuron in zip(trace.x, trace.y, trace.customdata, strict=True)
+    }
     for x, y, text in zip(labels.x, labels.y, labels.text, strict=True):
         neuron = at[x, y]
         assert text == f"{neuron}: {', '.join(names[neuron])}"

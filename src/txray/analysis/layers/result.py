@@ -17,13 +17,25 @@ from txray.notebook import card, table
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-MEASURES = ("cka", "cka_debiased", "best_match_before", "best_match_after", "one_to_one")
+MEASURES = (
+    "cka",
+    "cka_debiased",
+    "procrustes",
+    "best_match_before",
+    "best_match_after",
+    "one_to_one",
+    "soft_match",
+)
 """Columns of `LayerSimilarity.table` that measure how similar two layers are."""
+
+CHANCE_MEASURES = ("cka", "procrustes", "one_to_one", "soft_match")
+"""Measures with a column of their value by chance, such as `cka_chance`."""
 
 SIMILARITY_SCHEMA: dict[str, pl.DataType] = {
     "layer_before": pl.String(),
     "layer_after": pl.String(),
     **{measure: pl.Float64() for measure in MEASURES},
+    **{f"{measure}_chance": pl.Float64() for measure in CHANCE_MEASURES},
     "constant_before": pl.Int64(),
     "constant_after": pl.Int64(),
 }
@@ -43,10 +55,13 @@ class LayerSimilarity(SavedResult):
         skipped: reason -> number of the other words of the text.
         unread_before, unread_after: reason -> number of words that only this model did not read.
         table: polars, one row per pair of layers: layer_before, layer_after, cka (linear centred kernel alignment),
-            cka_debiased (from unbiased estimates), best_match_before (mean over the neurons of the layer before of the
-            largest correlation `|r|` with a neuron of the layer after), best_match_after (the other way round),
-            one_to_one (mean `|r|` of the best assignment), constant_before and constant_after (numbers of constant
-            neurons, which have no correlation). Null if all neurons of a layer are constant, or with too few words.
+            cka_debiased (from unbiased estimates), procrustes (cosine after the best rotation), best_match_before (mean
+            over the neurons of the layer before of the largest correlation `|r|` with a neuron of the layer after),
+            best_match_after (the other way round), one_to_one (mean `|r|` of the best assignment), soft_match (mean
+            `|r|` of the best soft matching, in which all neurons of both layers count equally), cka_chance,
+            procrustes_chance, one_to_one_chance and soft_match_chance (means with the words of one model permuted),
+            constant_before and constant_after (numbers of constant neurons, which have no correlation). Null if all
+            neurons of a layer are constant, or with too few words.
     """
 
     SUMMARY_FILE = "similarity.json"

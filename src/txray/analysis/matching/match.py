@@ -7,44 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from scipy.optimize import linear_sum_assignment
 
 from txray.analysis.comparison import Comparison, compare
 from txray.analysis.matching.affinity import Affinity
-from txray.analysis.matching.thresholds import Thresholds
+from txray.analysis.matching.assignment import (
+    MATCH_STATES,
+    PAIR_SCHEMA,
+    assignment,
+    pair_table,
+    require_match_settings,
+)
+from txray.analysis.matching.chance import BestByChance
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.subjects import preferences_of, stage_of, subject
 from txray.arguments import checked_call
-from txray.arrays import Floats, Ints
-from txray.errors import UsageError
+from txray.arrays import Floats
 from txray.notebook import card, table
 from txray.preferences.preferences import Preferences, Weight
 from txray.preferences.stage_like import StageLike
+from txray.progress import progress
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _LISTED = 10
 
-MATCH_STATES = ("matched", "unmatched-before", "unmatched-after")
-"""A matched pair, and neurons of either side without a match."""
+_CURVES = 5
+"""Number of draws whose assignment is computed, for the curve of chance pairs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Matching(SavedResult):
-    """One-to-one matching of the neurons of two stages, with a threshold calibrated against chance.
+    """One-to-one matching of the neurons of two stages, tested against chance.
 
     Attributes:
         before, after: preferences; sizes, layers and models may differ.
         pairs: polars, one row per pair and per unmatched neuron with enough wins: state (`matched`,
             `unmatched-before`, `unmatched-after`), before and after (indices, null for none), affinity (overlap of the
-            distributions, 0 to 1, 1 - H^2; for an unmatched neuron before, with its assigned one), threshold (that the
-            affinity of a match exceeds, for pairs of this length), mutual (whether each is the nearest of the other).
-        thresholds: of affinity, by the number of features of the shorter neuron of a pair.
+            distributions, 0 to 1, 1 - H^2; for an unmatched neuron before, with its assigned one), chance (mean
+            affinity with the best of all candidates after features were shuffled), p_value (of the affinity, against
+            the best of all candidates by chance), q_value (adjusted over all assigned pairs; at most
+            `false_match_rate` for a match), mutual (whether each is the nearest of the other).
         null: (n,) affinities of the pairs assigned after features were shuffled.
         weight: what the preference distributions normalise.
         min_wins: minimum number of selected activations; neurons with fewer are not in `pairs`.
-        false_match_rate: share of the chance pairs that may exceed the threshold.
+        false_match_rate: share of the matches that may be due to chance, on average.
     """
 
     SUMMARY_FILE = "matching.json"
@@ -52,7 +59,6 @@ class Matching(SavedResult):
     before: Preferences
     after: Preferences
     pairs: pl.DataFrame
-    thresholds: Thresholds
     null: Floats
     weight: Weight
     min_wins: int
@@ -61,27 +67,32 @@ class Matching(SavedResult):
     def __repr__(self) -> str:
         return (
             f"Matching({self.before.stage!r} -> {self.after.stage!r}, {self.feature_type!r}: "
-            f"{self.matched_share:.0%} of {self._candidates} possible pairs match, "
-            f"{100 * self.false_match_rate:g}% by chance)"
+            f"{self.matched_share:.0%} of {self._candidates} possible pairs match; at most "
+            f"{100 * self.false_match_rate:g}% of the matches by chance)"
         )
 
     def _repr_html_(self) -> str:
         counts = self.summary
-        low, high = self.thresholds.affinity.min(), self.thresholds.affinity.max()
         sentences = [
-            f"{counts['matched']:,} of {self._candidates:,} possible pairs match ({self.matched_share:.0%}; "
-            f"{100 * self.false_match_rate:g}% of chance pairs would), {counts['mutual']:,} of them mutual nearest "
-            "neighbours.",
+            f"{counts['matched']:,} of {self._candidates:,} possible pairs match ({self.matched_share:.0%}), "
+            f"{counts['mutual']:,} of them mutual nearest neighbours; at most {100 * self.false_match_rate:g}% of the "
+            "matches are expected to be due to chance.",
             f"{counts['unmatched-before']:,} neurons of {self.before.stage} and {counts['unmatched-after']:,} of "
             f"{self.after.stage} match none; those with fewer than {self.min_wins} wins are left out.",
-            f"Thresholds of affinity: {low:.3f} to {high:.3f}.",
         ]
         pairs = (
             self.pairs.filter(pl.col("state") == "matched").sort("affinity", descending=True).head(_LISTED)
         )
-        columns = ("before", "after", "affinity", "threshold", "mutual")
-        headings = (f"neuron of {self.before.stage}", f"neuron of {self.after.stage}", *columns[2:])
-        rows = [(*row[:4], "yes" if row[4] else "no") for row in pairs.select(columns).iter_rows()]
+        columns = ("before", "after", "affinity", "chance", "q_value", "mutual")
+        headings = (
+            f"neuron of {self.before.stage}",
+            f"neuron of {self.after.stage}",
+            "affinity",
+            "best by chance (mean)",
+            "q-value",
+            "mutual",
+        )
+        rows = [(*row[:5], "yes" if row[5] else "no") for row in pairs.select(columns).iter_rows()]
         tables = [table("Pairs of highest affinity", headings, rows)] if rows else []
         layers = " → ".join(dict.fromkeys((self.before.layer, self.after.layer)))
         title = f"{self.before.stage} ↔ {self.after.stage} (layer {layers}, {self.feature_type})"
@@ -119,7 +130,7 @@ class Matching(SavedResult):
         """Draw the matching.
 
         Args:
-            figure: a function of `txray.plots`: `matching` or `matching_curve`.
+            figure: a function of `txray.plots`: `matching`, `matching_curve` or `match_strength`.
 
         Raises:
             UnknownNameError: an unknown figure.
@@ -129,22 +140,21 @@ class Matching(SavedResult):
         """
         from txray import plots
 
-        drawn: go.Figure = getattr(plots, figure_name(figure, ("matching", "matching_curve")))(self)
+        drawn: go.Figure = getattr(
+            plots, figure_name(figure, ("matching", "matching_curve", "match_strength"))
+        )(self)
         return drawn
 
     def _contents(self) -> dict[str, Any]:
         return {
             "tables": {"pairs": self.pairs},
-            "arrays": {
-                "thresholds": pl.DataFrame(vars(self.thresholds)),
-                "null": pl.DataFrame({"affinity": self.null}),
-            },
+            "arrays": {"null": pl.DataFrame({"affinity": self.null})},
             "stages": {"before": stage_of(self.before), "after": stage_of(self.after)},
         }
 
     @classmethod
     def _loaded(cls, folder: ResultFolder) -> Matching:
-        summary, thresholds = folder.summary, folder.table("thresholds")
+        summary = folder.summary
         before, after = (
             folder.stage(side).preferences(layer=summary[f"layer_{side}"], feature_type=summary["feature"])
             for side in ("before", "after")
@@ -152,8 +162,7 @@ class Matching(SavedResult):
         return cls(
             before,
             after,
-            folder.table("pairs").select(*_PAIR_SCHEMA),
-            Thresholds(thresholds["length"].to_numpy(), thresholds["affinity"].to_numpy()),
+            folder.table("pairs").select(*PAIR_SCHEMA),
             folder.table("null")["affinity"].to_numpy(),
             summary["weight"],
             summary["min_wins"],
@@ -228,14 +237,15 @@ def match(
     weight: Weight = "mean",
     min_wins: int = 20,
     false_match_rate: float = 0.05,
-    shuffles: int = 5,
+    shuffles: int = 100,
     seed: int = 0,
 ) -> Matching:
     """Match neurons by what they prefer: across layers, sizes, seeds, architectures and tokenizers.
 
     The affinity of two neurons is the overlap of their preference distributions. Neurons are assigned one to one so
-    that the sum of affinities is largest; a pair matches if its affinity exceeds what chance reaches, as estimated by
-    the same assignment after features were exchanged for others of about the same frequency.
+    that the sum of affinities is largest. The affinity of a pair is compared with what the best of all candidates
+    reaches by chance, after features were exchanged for others of about the same frequency; p-values are adjusted over
+    all pairs.
 
     Args:
         before: a stage: in memory, its folder, or its preferences.
@@ -246,8 +256,8 @@ def match(
         weight: what the preference distributions normalise.
         min_wins: minimum number of selected activations of a neuron. Two rarer ones may prefer the same single word by
             chance.
-        false_match_rate: share of the chance pairs, among those of about the same length, that may count as matches.
-        shuffles: number of shuffles of the features.
+        false_match_rate: share of the matches that may be due to chance, on average (a false discovery rate).
+        shuffles: number of shuffles of the features, at least 20.
         seed: random seed of the shuffles.
 
     Raises:
@@ -255,72 +265,35 @@ def match(
         ShapeError: different feature types.
         UsageError: a number out of range.
     """
-    if not 0 < false_match_rate < 1 or min(shuffles, min_wins) < 1 or seed < 0:
-        raise UsageError(
-            f"match: false_match_rate={false_match_rate}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; "
-            "false_match_rate must lie between 0 and 1, shuffles and min_wins be at least 1, seed not be negative"
-        )
+    require_match_settings("match", false_match_rate, shuffles, min_wins, seed)
     first = preferences_of(subject(before), layer, feature_type)
     second = preferences_of(subject(after), layer_after or layer, feature_type)
     pair = Affinity.of(first, second, weight, min_wins)
-    lengths = first.lengths()[pair.frequent_before], second.lengths()[pair.frequent_after]
-    random = np.random.default_rng(seed)
-    chance = [_assigned(pair.among_frequent(pair.by_chance(random))) for _ in range(shuffles)]
-    row, column, null = (np.concatenate(parts) for parts in zip(*chance, strict=True))
-    thresholds = Thresholds.of(_shorter(lengths, row, column), null, false_match_rate)
-    pairs = _pairs(pair, lengths, thresholds)
-    return Matching(first, second, pairs, thresholds, null, weight, min_wins, false_match_rate)
-
-
-def _shorter(lengths: tuple[Ints, Ints], row: Ints, column: Ints) -> Ints:
-    """Return (n_pairs,) numbers of features of the shorter neuron of each pair."""
-    return np.minimum(lengths[0][row], lengths[1][column])
-
-
-def _assigned(affinity: Floats) -> tuple[Ints, Ints, Floats]:
-    """Return rows and columns of the one-to-one assignment, and their affinities."""
-    row, column = linear_sum_assignment(affinity, maximize=True)
-    return row, column, np.clip(affinity[row, column], 0.0, 1.0)
-
-
-def _pairs(pair: Affinity, lengths: tuple[Ints, Ints], thresholds: Thresholds) -> pl.DataFrame:
-    """Return `Matching.pairs`; `lengths` are those of the frequent neurons."""
-    affinity = pair.among_frequent(pair.observed())
-    row, column, value = _assigned(affinity)
-    mutual = np.zeros(0, np.bool_)
-    if affinity.size:
-        mutual = (affinity.argmax(axis=1)[row] == column) & (affinity.argmax(axis=0)[column] == row)
-    assigned = pl.DataFrame(
-        {
-            "before": pair.frequent_before[row],
-            "after": pair.frequent_after[column],
-            "affinity": value,
-            "threshold": thresholds.at(_shorter(lengths, row, column)),
-            "mutual": mutual,
-        }
+    neurons = pair.frequent_before, pair.frequent_after
+    chance, null = _chance(pair, shuffles, np.random.default_rng(seed))
+    pairs = pair_table(
+        pair.among_frequent(pair.observed()),
+        chance,
+        (first.lengths()[neurons[0]], second.lengths()[neurons[1]]),
+        neurons,
+        false_match_rate,
     )
-    matched = assigned.filter(pl.col("affinity") > pl.col("threshold"))
-    before, after = (
-        pl.DataFrame({side: frequent}).join(matched, on=side, how="anti").sort(side)
-        for side, frequent in (("before", pair.frequent_before), ("after", pair.frequent_after))
-    )
-    before = before.join(assigned.drop("after", "mutual"), on="before", how="left", maintain_order="left")
-    tables = zip(MATCH_STATES, (matched, before, after), strict=True)
-    return (
-        pl.concat([table.with_columns(state=pl.lit(state)) for state, table in tables], how="diagonal")
-        .with_columns(pl.col("mutual").fill_null(value=False))
-        .select(pl.col(name).cast(dtype) for name, dtype in _PAIR_SCHEMA.items())
-    )
+    return Matching(first, second, pairs, null, weight, min_wins, false_match_rate)
 
 
-_PAIR_SCHEMA: dict[str, pl.DataType] = {
-    "state": pl.Enum(MATCH_STATES),
-    "before": pl.Int64(),
-    "after": pl.Int64(),
-    "affinity": pl.Float64(),
-    "threshold": pl.Float64(),
-    "mutual": pl.Boolean(),
-}
+def _chance(pair: Affinity, shuffles: int, random: np.random.Generator) -> tuple[BestByChance | None, Floats]:
+    """Return the best affinities by chance, None without neurons, and the affinities of a few assignments."""
+    if not len(pair.frequent_before) or not len(pair.frequent_after):
+        return None, np.zeros(0)
+    best, assigned = BestByChance([], []), []
+    with progress("matching", shuffles, unit="shuffles") as advance:
+        for draw in range(shuffles):
+            affinity = pair.among_frequent(pair.by_chance(random))
+            best.add(affinity)
+            if draw < _CURVES:
+                assigned.append(assignment(affinity)[2])
+            advance()
+    return best, np.concatenate(assigned)
 
 
 def _renumbered(preferences: Preferences, neuron: Floats, rows: int) -> Preferences:

@@ -226,8 +226,8 @@ def test_what_tests_warn_of_stays_with_them(folders: list[Path], tmp_path: Path)
     sides = str(folders[1]), str(folders[2])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tasks.significance(few, *sides, LOW, "token", "mean", 0.05, 5, 0, Progress())
-        tasks.significance(many, *sides, LOW, "token", "mean", 0.05, 1_000, 0, Progress())
+        tasks.significance(few, *sides, LOW, "token", "mean", 0.05, 5, 0, 0.0, Progress())
+        tasks.significance(many, *sides, LOW, "token", "mean", 0.05, 1_000, 0, 0.0, Progress())
     assert "permutations" in read_note(few)
     assert read_note(many) == ""
 

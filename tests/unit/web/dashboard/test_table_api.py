@@ -69,7 +69,7 @@ def test_by_change_what_is_sure_comes_first(descending: bool, store: ResultStore
         sure = (row["q_value"] or 9) <= level if row["q_value"] is not None else False
         sure = sure or row["confident_state"] in ("avoided", "gained")
         changes = []
-        for name in ("hellinger_corrected_low", "signal", "hellinger"):
+        for name in ("hellinger_corrected_low", "z_score", "hellinger"):
             change = row[name]
             changes += [change is None, 0 if change is None else -change if descending else change]
         return (not sure, *changes, -max(row["mass_before"], row["mass_after"]), row["place"])

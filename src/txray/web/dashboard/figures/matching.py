@@ -40,8 +40,8 @@ def draw(view: UrlState, store: ResultStore) -> FigureCard:
         figure,
         finding(match.pairs, match.share, FALSE_MATCH_RATE, stages),
         f"Neurons are paired by the {feature_noun(view.feature_type)}s that they prefer; a pair matches if it is "
-        f"closer than {100 * (1 - FALSE_MATCH_RATE):g}% of the pairs by chance, with shuffled features. "
-        "Marker: share that matches.",
+        f"closer than the best of all candidates by chance, with shuffled features (at most "
+        f"{100 * FALSE_MATCH_RATE:g}% of the matches by chance). Marker: share that matches.",
         match.pairs,
         f"stages {', '.join(stages)} · feature type {sanitize(view.feature_type)}",
     )

@@ -1,0 +1,1 @@
+"""Ranking of neurons by concepts, from histograms of activations."""
