@@ -178,14 +178,10 @@ class Comparison(SavedResult):
     def tested_with(self, settings: SignificanceSettings) -> Comparison:
         """Return a copy with tests of significance; see `test`."""
         warn_of_lengths(self.summary)
+        in_common = float(self.summary.get("words_in_common", 0))
+        sides, same = (self.before, self.after), self.same_documents
         neurons, summary = tested_neurons(
-            self.before,
-            self.after,
-            self.weight,
-            self.neurons,
-            settings,
-            same_documents=self.same_documents,
-            words_in_common=float(self.summary.get("words_in_common", 0)),
+            *sides, self.weight, self.neurons, settings, same_documents=same, words_in_common=in_common
         )
         return replace(self, neurons=neurons, summary={**self.summary, **summary})
 
@@ -379,19 +375,8 @@ def compare(
         )
     if permutations < 0:
         raise UsageError(f"compare: permutations={permutations}; pass a positive number, or 0 for no tests")
-    settings = (
-        SignificanceSettings(
-            distance,
-            permutations,
-            fdr,
-            seed,
-            statistic=statistic,
-            text_matched=text_matched,
-            min_effect=min_effect,
-        )
-        if permutations
-        else None
-    )
+    of_test: dict[str, Any] = {"text_matched": text_matched, "min_effect": min_effect, "statistic": statistic}
+    settings = SignificanceSettings(distance, permutations, fdr, seed, **of_test) if permutations else None
     sides = subject(before), subject(after)
     p, q = (preferences_of(side, layer, feature_type) for side in sides)
     require_comparable(p, q)

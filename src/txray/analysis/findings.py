@@ -89,8 +89,8 @@ class Findings:
             "text_matched" in rows.columns and bool(rows["text_matched"].any()),
             float(rows["min_effect"].max() or 0) if "min_effect" in rows.columns else 0.0,  # type: ignore[arg-type]
             size_of_change(rows, fdr),
-            int(rows["family_size"].max() or 0) if "family_size" in rows.columns else 0,  # type: ignore[call-overload]
-            int(tried["layer"].value_counts()["count"].max() or 0) if several else len(tried),  # type: ignore[call-overload]
+            int(rows["family_size"].to_numpy().max()) if "family_size" in rows.columns else 0,
+            int(tried["layer"].value_counts()["count"].to_numpy().max(initial=0)) if several else len(tried),
         )
 
     @property

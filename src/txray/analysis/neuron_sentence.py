@@ -51,9 +51,9 @@ def preference_sentence(lengths: tuple[int, int], noun: str, stages: tuple[str, 
 def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     """Return the sentences about the tests."""
     level = test_label(fdr, text_matched=bool(row.get("text_matched")))
-    if row.get("family_size"):
-        level += f", over {row['family_size']:,} tests"
     if row["q_value"] is not None:
+        if row.get("family_size"):
+            level += f", over {row['family_size']:,} tests"
         verdict = _significant(row) if row["significant"] else _not_significant(row)
         corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]} with its 95% interval"
         null = f"{row['distance_null']:.3f} if nothing had changed"

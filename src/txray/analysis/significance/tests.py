@@ -30,8 +30,9 @@ from txray.analysis.significance.rates import rate_p_values
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
 from txray.analysis.significance.text_matching import text_matched
-from txray.arrays import Floats
+from txray.arrays import Floats, Ints
 from txray.errors import DocumentLengthWarning, PowerWarning, UnknownNameError, UsageError, warn_user
+from txray.preferences.distributions import positions
 from txray.preferences.preferences import Preferences, Weight
 
 TestStatistic = Literal["chi-square", "distance"]
@@ -240,15 +241,19 @@ def folds_are_exchanged_in_pairs(
     return words_in_common >= MIN_IN_COMMON or paired_folds(before, after, same_documents)
 
 
+def aligned_texts(before: Preferences, after: Preferences) -> Ints:
+    """Return (2, folds, n_features) occurrences of the features of both stages."""
+    names = sorted({*before.features.tolist(), *after.features.tolist()})
+    texts = np.zeros((2, before.folds, len(names)), np.int64)
+    for text, side in zip(texts, (before, after), strict=True):
+        text[:, positions(side.features, names)] = side.corpus_counts
+    return texts
+
+
 def folds_in_common(before: Preferences, after: Preferences) -> dict[str, int]:
     """Return `folds_in_common`, in which every feature occurs equally often in both stages, and `folds_with_words`."""
-    names = np.union1d(before.features, after.features)
-    texts = []
-    for side in (before, after):
-        counts = np.zeros((side.folds, len(names)), np.int64)
-        counts[:, np.searchsorted(names, side.features)] = side.corpus_counts
-        texts.append(counts)
-    used = (texts[0] + texts[1]).any(axis=1)
+    texts = aligned_texts(before, after)
+    used = texts.any(axis=(0, 2))
     return {
         "folds_in_common": int((texts[0] == texts[1]).all(axis=1)[used].sum()),
         "folds_with_words": int(used.sum()),
