@@ -96,7 +96,7 @@ def equivalences(
         margin: relative.
     """
     texts = aligned_texts(before, after)
-    used, words = texts.any(axis=2), texts.sum(axis=(1, 2))
+    used, words = np.asarray(texts.any(axis=2)), texts.sum(axis=(1, 2))
     paired = paired and bool((used[0] == used[1]).all())
     same = paired and texts.min(axis=0).sum() >= _SAME_TEXT * words.max()
     in_both = (before.lengths() > 0) & (after.lengths() > 0)

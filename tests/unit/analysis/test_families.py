@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import false_discovery_control
+from typer.testing import CliRunner
 
 from tests.builders.preferences import stage_of
 from tests.unit.analysis.test_significance import text
@@ -18,8 +20,11 @@ from txray.analysis.findings import Findings
 from txray.analysis.significance.families import FAMILIES, family_q_values
 from txray.analysis.significance.permutation import Permutations
 from txray.analysis.test_facts import family_words
+from txray.cli.main import app
 from txray.errors import UnknownNameError, UsageError
+from txray.plots.frame import caption_of
 from txray.preferences import Stage
+from txray.web.report.page import _consecutive
 
 QUICK: dict[str, Any] = {"permutations": 400}
 
@@ -151,3 +156,31 @@ def test_sentences_name_the_family() -> None:
     ]
     over = " ".join(Findings.of(pl.concat(layers), 0.05).sentences("s", "t"))
     assert f"over the {together[0].summary['family_size']:,} tests of all layers and steps" in over
+
+
+def test_report_and_commands_adjust_over_all_comparisons(tmp_path: Path) -> None:
+    folders = [str(side.save(tmp_path / side.name)) for side in stages()]
+    tests = {"permutations": 100, "min_effect": 0.0, "fdr": 0.05, "seed": 0}
+    options = {"feature_type": "token", "weight": "mean"}
+    within, together = (_consecutive(stages(), None, tests, options, family) for family in FAMILIES)
+    assert [pair.summary["family"] for pair in within] == ["step", "step"]
+    total = sum(pair.summary["tested"] for pair in within)
+    assert {pair.summary["family_size"] for pair in together} == {total}
+    assert f"{total} tests of all layers and steps" in caption_of(together[0])
+    assert "tested neurons of layer rnn" in caption_of(within[0])
+
+    runner = CliRunner()
+    for family, words in zip(
+        FAMILIES, ("over each layer and step", "over all layers and pairs"), strict=True
+    ):
+        result = runner.invoke(app, ["timeline", *folders, "--family", family, "--permutations", "100"])
+        assert result.exit_code == 0, result.output
+        assert words in " ".join(result.output.split())
+    page = tmp_path / "report.html"
+    result = runner.invoke(
+        app, ["report", *folders, "-o", str(page), "--family", "all", "--permutations", "100"]
+    )
+    assert result.exit_code == 0, result.output
+    assert page.stat().st_size > 100_000
+    result = runner.invoke(app, ["timeline", *folders, "--family", "every"])
+    assert result.exit_code == 2

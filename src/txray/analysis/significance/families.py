@@ -46,11 +46,12 @@ def family_q_values(p_values: Sequence[Floats]) -> list[Floats]:
 def one_family(comparisons: Iterable[Comparison]) -> list[Comparison]:
     """Return comparisons whose q-values, tested states and counts are adjusted over the tests of all of them.
 
-    By default, the false discovery rate is controlled within each comparison (one layer, two stages). Among many layers
-    and steps, those without any change then have false discoveries of their own; in one family, at most 5% of all
-    discoveries together are expected to be false. The permutations of a comparison stop when its own family is decided,
-    so p-values may be larger than needed here, which makes the result conservative; `txray.timeline(family="all")` and
-    `txray.report(family="all")` run more of them.
+    By default, the false discovery rate is controlled within each comparison (one layer, two stages). In one family, at
+    most 5% of all discoveries together are expected to be false, wherever they are. Where most comparisons have no
+    change, this finds fewer changes; comparisons without any change then share the threshold of the others. The
+    permutations of a comparison stop when its own family is decided, so p-values may be larger than needed here, which
+    makes the result conservative; `txray.timeline(family="all")` and `txray.report(family="all")` run more of them.
+    With a minimum effect, the larger of its two p-values is adjusted, which is conservative as well.
 
     Args:
         comparisons: tested at the same false discovery rate; untested ones are returned as they are.
