@@ -122,14 +122,6 @@ Fdr = Annotated[float, typer.Option(help="False discovery rate of the tests.")]
 Permutations = Annotated[
     int, typer.Option(help="Maximum number of permutations per neuron; 0 disables the tests.")
 ]
-Family = Annotated[
-    Literal["step", "all"],
-    typer.Option(
-        "--family",
-        help="Tests over which the false discovery rate is controlled: those of one layer and step, or those of all "
-        "layers and steps together.",
-    ),
-]
 MinEffect = Annotated[
     float,
     typer.Option(help="Corrected Hellinger distance that a change must exceed; 0 tests for any change."),

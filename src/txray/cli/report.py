@@ -9,6 +9,7 @@ import typer
 
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
+from txray.cli.timeline import Family
 
 
 def _report_path(path: Path) -> Path:
@@ -30,7 +31,7 @@ def report(
         typer.Option(help="Name or pattern of a layer; repeat for several. All layers by default."),
     ] = None,
     feature_type: options.Feature = "token",
-    family: options.Family = "step",
+    family: Family = "step",
     *,
     comparison_options: options.ComparisonOptions,
 ) -> None:

@@ -198,7 +198,7 @@ def caption_of(comparison: Comparison, note: str = "") -> str:
         summary = comparison.summary
         paired = "paired " if summary["paired"] else ""
         weight += f" · tested by {summary['distance']}, up to {count(int(summary['permutations']))} {paired}"
-        weight += f"permutations of folds, {sanitize(family_words(summary))}"
+        weight += f"permutations of folds, {sanitize(family_words(summary), 120)}"
     else:
         weight += " · not tested"
     return caption(comparison.before, comparison.after, note=f"{weight} · {note}" if note else weight)

@@ -101,7 +101,7 @@ def _adjusted(comparison: Comparison, columns: dict[str, Floats], size: int) -> 
     fdr = float(comparison.summary["fdr"])
     neurons = comparison.neurons.with_columns(
         *(pl.Series(name, values).fill_nan(None) for name, values in columns.items()),
-        pl.lit(size).alias("family_size"),
+        pl.lit(size, pl.Int64).alias("family_size"),
     ).with_columns(confident_state(fdr))
     summary = {**comparison.summary, **test_counts(neurons, fdr), "family": "all", "family_size": size}
     return replace(comparison, neurons=neurons, summary=summary)

@@ -134,7 +134,7 @@ def tested_neurons(
         pl.Series("detectable", detectable).fill_nan(None),
         text_matched=pl.lit(match_text),
         min_effect=pl.lit(settings.min_effect),
-        family_size=pl.lit(neurons["q_value"].count()),
+        family_size=pl.lit(neurons["q_value"].count(), pl.Int64),
     )
     summary = {
         **_summary(neurons, settings, paired),
