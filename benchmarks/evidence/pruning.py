@@ -165,7 +165,7 @@ def coverage(repetitions: int = _REPETITIONS, documents: int = _DOCUMENTS) -> pl
     rows = []
     for repetition in range(repetitions):
         corpus = synthetic.documents(documents, 1_000 + repetition)
-        pruning = prune(synthetic.model, sets, {"test": corpus}, seed=repetition)
+        pruning = prune(synthetic.model, sets, {"test": corpus}, n_random_sets=20, seed=repetition)
         for row in pruning.effects.iter_rows(named=True):
             true_change = truth[row["set"], row["metric"]]
             covered = row["change_low"] <= true_change <= row["change_high"]
@@ -186,7 +186,7 @@ def calibration(repetitions: int = 400, documents: int = _DOCUMENTS) -> pl.DataF
             for k in (4, 12)
             for i in range(2)
         ]
-        pruning = prune(synthetic.model, sets, {"test": corpus}, seed=repetition)
+        pruning = prune(synthetic.model, sets, {"test": corpus}, n_random_sets=20, seed=repetition)
         for row in pruning.effects.iter_rows(named=True):
             # The p-value by rank needs no assumption; with 20 random sets it is below 5% for the farthest only.
             farthest = row["random_p_value"] < 0.05
@@ -224,7 +224,7 @@ def curves() -> pl.DataFrame:
         (np.full(STRONG, 2.0), np.full(WEAK, 1.0), np.full(NOISE, -1.0), np.zeros(NOTHING))
     )
     sets = curve_sets({"information": information, "taylor": inputs.importance("taylor")}, "rnn")
-    return prune(synthetic.model, sets, {"test": synthetic.documents(2_000, 2)}).effects
+    return prune(synthetic.model, sets, {"test": synthetic.documents(2_000, 2)}, n_random_sets=20).effects
 
 
 def measured_coverage() -> Table:

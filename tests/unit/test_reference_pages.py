@@ -16,7 +16,7 @@ from txray.capture import smallest_set
 from txray.capture.layer_similarity import layer_similarity
 from txray.models import classifier, language_model
 from txray.preferences import Stage
-from txray.pruning import Pruning, evaluator, paper_sets, pool_runs, prune
+from txray.pruning import Advice, Pruning, advise, evaluator, paper_sets, pool_runs, prune
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -105,8 +105,16 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
             f"Pruning.{name}": getattr(prunings[0], name)
             for name in ("effects", "random", "sets", "resamples")
         },
+        "Pruning.verdicts": prunings[0].verdicts(0.5),
         "pool_runs": pool_runs(prunings),
+        **{f"Advice.{name}": getattr(advice(), name) for name in ("layers", "steps")},
     }
+
+
+def advice() -> Advice:
+    reviews = txray.demo_corpus("reviews", words=3_000)
+    model = classifier(language_model("lstm", reviews, embedding=6, hidden=12), "last")
+    return advise(model, reviews, lose_at_most=50.0)
 
 
 def pruned(seed: int, comparison: Comparison) -> Pruning:
@@ -158,7 +166,7 @@ def test_the_glossary_is_sorted_and_its_terms_are_used() -> None:
 
 def test_the_glossary_has_the_states_of_neurons(comparison: Comparison) -> None:
     states = comparison.neurons.schema["confident_state"].categories.to_list()  # type: ignore[attr-defined]
-    assert len(states) == 5
+    assert len(states) == 6
     assert all(f"- **{state}**: state of a neuron" in page("glossary.md") for state in states)
 
 

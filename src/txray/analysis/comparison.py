@@ -141,22 +141,20 @@ class Comparison(SavedResult):
         - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
           difference; `absence_p_value`: the probability that a neuron with wins in one stage only still responds in the
           other, at a tenth of its rate, and was merely not observed; `confident_state`: the state, or `undecided` for
-          an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare.
+          an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare, and
+          `displaced` for changes that the growth or decline of another neuron explains (see the page on concepts):
+          `displaced_by`, with `displaced_share`, `displaced_p_value`, `displaced_q_value` and `displaced_z_score`.
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
         - `detectable`: the corrected distance at which half of the neurons with as many wins would be significant; null
           if not even a complete change would be (see `txray.analysis.power`). `min_effect`: as passed.
-        - `text_matched`: whether the texts were matched for all columns of this list except win rates and lengths.
+        - `text_matched`: whether texts were matched for all of these columns except win rates and lengths.
 
         Args:
             distance: the distance to test: `hellinger`, `jensen-shannon` or `total-variation`.
             permutations: maximum number of permutations per neuron; a few hundred are enough for most neurons.
-            fdr: false discovery rate.
-            seed: random seed; the same seed gives the same numbers.
-            splits: number of random splits of the folds into halves, for `signal` and `hellinger_corrected`.
-            draws: number of random downsamplings to average. With more, results depend less on the seed. The chi-square
-                averages at most three.
-            statistic: what the p-values are of: `chi-square`, of what neurons select given how often each feature
-                occurs, or the `distance`, which finds fewer changes (see the page on evidence).
+            fdr, seed: false discovery rate, and random seed; the same seed gives the same numbers.
+            splits, draws: numbers of random splits of the folds into halves, and of random downsamplings to average.
+            statistic: `chi-square`, or the `distance`, which finds fewer changes (see the page on evidence).
             text_matched: whether to test at equal text; None matches texts that differ.
             min_effect: corrected Hellinger distance that a change must exceed to be significant. Then p-values are of
                 "moved by at most `min_effect`": the larger of the permutation test's and of the interval's.

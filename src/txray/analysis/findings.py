@@ -7,9 +7,16 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from txray.analysis.rules import is_tested, q_value_is_significant, size_of_change, tested_state
+from txray.analysis.rules import (
+    is_changed,
+    is_displaced,
+    is_tested,
+    size_of_change,
+    tested_state,
+)
 from txray.analysis.shown_distance import corrected_words, power_words
 from txray.analysis.states import (
+    DISPLACED,
     NOT_SIGNIFICANT,
     ONE_SIDED,
     STATE_NAMES,
@@ -37,6 +44,7 @@ class Findings:
         layers: number of layers.
         tested_layers: number of layers whose tests are done.
         pending: whether the other layers are going to be tested.
+        displaced_by: neuron -> number of displaced neurons that it explains, most first; empty for several layers.
         text_matched: whether the tests are at equal text.
         min_effect: corrected distance that a change had to exceed; 0 if any change counts.
         sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
@@ -56,6 +64,7 @@ class Findings:
     text_matched: bool = False
     min_effect: float = 0.0
     sizes: Mapping[str, float | None] = field(default_factory=dict)
+    displaced_by: Mapping[int, int] = field(default_factory=dict)
     family_size: int = 0
     tested_of_layer: int = 0
 
@@ -82,13 +91,14 @@ class Findings:
             _counts(rows["state"]),
             _counts(neurons.select(tested_state())["confident_state"]),
             len(tried),
-            tried.filter(q_value_is_significant(fdr)).height,
+            tried.filter(is_changed(fdr)).height,
             layers,
             rows["layer"].n_unique() if several else 1,
             pending and len(rows) < len(neurons),
             "text_matched" in rows.columns and bool(rows["text_matched"].any()),
             float(rows["min_effect"].max() or 0) if "min_effect" in rows.columns else 0.0,  # type: ignore[arg-type]
             size_of_change(rows, fdr),
+            {} if several else _displacers(rows),
             int(rows["family_size"].to_numpy().max()) if "family_size" in rows.columns else 0,
             int(tried["layer"].value_counts()["count"].to_numpy().max(initial=0)) if several else len(tried),
         )
@@ -131,7 +141,7 @@ class Findings:
             return f"observed, {self.progress}"
         if not self.tested:
             return "no neuron in both stages is active enough to be tested"
-        return f"{self.changed_words}{self._size_of_tested}"
+        return f"{self.changed_words}{self._size_of_tested}{self._displaced}"
 
     @property
     def changed_words(self) -> str:
@@ -160,6 +170,23 @@ class Findings:
     def power(self) -> str:
         """Return which changes would have been found, in words; empty if nothing is tested."""
         return power_words(self.sizes.get("median_detectable"), self.min_effect) if self.tested else ""
+
+    @property
+    def _displaced(self) -> str:
+        """Return how many neurons are displaced, to append to how many changed."""
+        return f"; {self.displacement}" if self.displacement else ""
+
+    @property
+    def displacement(self) -> str:
+        """Return how many neurons are displaced, and by which, in words: `18 displaced, 12 of them by neuron 7`."""
+        number = self.states.get(DISPLACED, 0)
+        text = f"{number:,} {DISPLACED}"
+        if not number or not self.displaced_by:
+            return text if number else ""
+        neuron, explained = next(iter(self.displaced_by.items()))
+        if explained == number:
+            return f"{text} by neuron {neuron}"
+        return f"{text}, {explained:,} of them by neuron {neuron}"
 
     @property
     def one_sided(self) -> str:
@@ -229,6 +256,11 @@ class Findings:
             headline = f"{self.progress}: {headline[0].lower()}{headline[1:]}"
         power = f"{self.power[0].upper()}{self.power[1:]}." if self.power else ""
         sentences = [*filter(None, (f"{headline}.", power)), f"{one_sided}."]
+        if self.displacement:
+            sentences.append(
+                f"Not counted as changed: {self.displacement}, because the words that another neuron took or gave "
+                "explain their change."
+            )
         if not self.finished:
             missing = self.layers - self.tested_layers
             verb = "is" if self.untested == 1 else "are"
@@ -240,6 +272,14 @@ class Findings:
                 f"The FDR is controlled {over if self.family_size > self.tested_of_layer else 'within each layer'}."
             )
         return sentences
+
+
+def _displacers(rows: pl.DataFrame) -> dict[int, int]:
+    """Return neuron -> number of displaced neurons that it explains, most first."""
+    if "displaced_by" not in rows.columns:
+        return {}
+    counts = rows.filter(is_displaced())["displaced_by"].drop_nulls().value_counts()
+    return dict(counts.sort(["count", "displaced_by"], descending=[True, False]).iter_rows())
 
 
 def _counts(states: pl.Series) -> dict[str, int]:

@@ -59,14 +59,14 @@ class Timeline(SavedResult):
             reference, before, after, shared, avoided, gained, unpreferred, hellinger (mean over shared neurons),
             hellinger_corrected (of the layer: see `EffectSize`), signal (mean over neurons); from the tests, null
             without them: hellinger_corrected_low, hellinger_corrected_high, tested, changed, changed_share,
-            confident_avoided, confident_gained, undecided; min_effect, median_corrected and
+            confident_avoided, confident_gained, undecided, displaced; min_effect, median_corrected and
             median_corrected_changed (median corrected distance of the tested and of the changed neurons) and
             median_detectable (at which half of the tested would be significant); distance_matched and its reference
             distance_null,
             distance_halves and its reference noise_floor (means over tested neurons); rarefied_length_before,
             rarefied_length_after (means over shared neurons, at equal numbers of activations).
         flows: polars, one row per layer, step and state: layer, before, after, state (one of
-            `CONFIDENT_STATES`), observed (the observed state of an `undecided` neuron, else the same), neurons.
+            `CONFIDENT_STATES`), observed (that of `undecided` and `displaced` neurons, else the same), neurons.
         distances: polars, one row per layer and pair of stages, each pair once: layer, before, after, hellinger (mean
             over shared neurons), hellinger_corrected (of the layer), signal (mean over neurons).
         steps: layer -> comparisons of each stage with the previous one.

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from txray.analysis.equivalence import MARGIN, Equivalence, of_ratio
-from txray.analysis.significance.tests import aligned_texts, folds_are_exchanged_in_pairs, require_folds
+from txray.analysis.significance.pairing import aligned_texts, folds_are_exchanged_in_pairs
+from txray.analysis.significance.tests import require_folds
 from txray.analysis.subjects import preferences_of, require_comparable, same_documents, subject, text_facts
 from txray.arguments import checked_call
 from txray.arrays import Bools, Floats, Ints

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
-from txray.cli.prune_common import ModelOptions, PruneArgs, ScoringOptions, print_effects
+from txray.cli.prune_advise import advise
+from txray.cli.prune_common import ModelOptions, PruneArgs, ScoringOptions
+from txray.cli.prune_print import print_effects
 from txray.errors import UsageError
 from txray.pruning.choices import SHARES, Ranking
+
+if TYPE_CHECKING:
+    from txray.pruning import Mask
 
 app = typer.Typer(
     help="Ablate neurons of a trained model, and compare the effect with random sets of the same size.",
@@ -86,6 +91,9 @@ def curve(
     args.prune(curve_sets(args.importance(ranking), args.layer, share))
 
 
+app.command()(advise)
+
+
 @app.command()
 @expand_option_groups
 def export(
@@ -93,8 +101,17 @@ def export(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the smaller model, or a .json file for a mask.")
     ],
-    neurons: Annotated[str, typer.Option("--set", help=f"Neurons to prune: {_SET_NOTATION}.")],
     model_options: ModelOptions,
+    neurons: Annotated[
+        str | None, typer.Option("--set", help=f"Neurons to prune: {_SET_NOTATION}.", show_default=False)
+    ] = None,
+    mask: Annotated[
+        list[Path], typer.Option(help="Mask file to apply instead of --set; repeat for several layers.")
+    ] = [],  # noqa: B006
+    advice: Annotated[
+        Path | None,
+        typer.Option(help="Folder of 'txray prune advise', whose neurons are removed instead of --set."),
+    ] = None,
     text_format: Annotated[
         options.TextFormat | None,
         typer.Option("--format", "-f", help="Format of the text, if the set or the ablation needs one."),
@@ -105,39 +122,52 @@ def export(
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the text.")] = "train",
 ) -> None:
-    """Export a pruned model: a smaller model (txray's own models only), or a mask file for any model."""
-    from txray.models import RecurrentModel, TextModel, save_model
+    """Export a pruned model: a smaller model (txray, BERT, GPT-2, Llama types), or a mask file for any model."""
+    from txray.models import TextModel
     from txray.models.fingerprint import model_fingerprint
-    from txray.pruning import compact_model
-    from txray.pruning.masking import MaskTarget
+    from txray.pruning import export_model
 
+    if (neurons is not None) + bool(mask) + (advice is not None) != 1:
+        raise UsageError("export: pass one of --set, --mask and --advice")
+    if neurons is None:
+        if out.suffix == ".json":
+            raise UsageError(f"--out {out}: --mask and --advice write a smaller model; pass a folder")
+        typer.echo(export_model(model, _saved_masks(model, mask, advice), out))
+        return
     args = PruneArgs(model, text_format, text, [split], model_options)
     (neuron_set,) = args.sets([neurons])
-    n_neurons = MaskTarget.of(args.model, args.layer).n_neurons
-    neuron_set.require_size(n_neurons)
-    mask = args.mask(neuron_set)
-    mask.require_within(n_neurons)
-    if not len(mask):
-        raise UsageError(f"--set {neurons!r}: has no neurons; nothing to prune")
+    of_set = args.checked_mask(neuron_set)
     if out.suffix == ".json":
         module = args.model.module if isinstance(args.model, TextModel) else args.model
-        typer.echo(mask.save(out, model=model_fingerprint(module)))
+        typer.echo(of_set.save(out, model=model_fingerprint(module)))
         return
-    if not isinstance(args.model, RecurrentModel):
+    typer.echo(export_model(model, [of_set], out))
+
+
+def _saved_masks(model: str, files: list[Path], advice: Path | None) -> list[Mask]:
+    """Return the masks of files or of an advice, which must be for this model."""
+    from txray.models import TextModel, load_model
+    from txray.models.fingerprint import model_fingerprint
+    from txray.pruning import Advice, Mask
+
+    if advice is None:
+        return [Mask.load(file) for file in files]
+    loaded = Advice.load(advice)
+    # The advice was given on the model with its head, which was loaded for its task.
+    scored = load_model(model, head=_has_head(model))
+    module = scored.module if isinstance(scored, TextModel) else scored
+    if loaded.summary["model"] != model_fingerprint(module):
         raise UsageError(
-            f"--out {out}: a {type(args.model).__name__} cannot be made smaller; name a file for its mask, such as "
-            f"{out}.json"
+            f"{advice}: is advice on another model than {model}; run 'txray prune advise' on this one"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: already exists; pass a new folder, so that no model is lost")
-    smaller = compact_model(args.model, mask)
-    pruned = {"set": neuron_set.name, "neurons": list(mask.neurons), "ablation": mask.ablation}
-    save_model(smaller, out, pruned=pruned)
-    n_before, n_after = (sum(weight.numel() for weight in one.parameters()) for one in (args.model, smaller))
-    typer.echo(
-        f"{n_neurons - len(mask)} of {n_neurons} neurons and {n_after:,} of {n_before:,} weights remain; "
-        f"smaller model in {out}"
-    )
+    return loaded.masks()
+
+
+def _has_head(model: str) -> bool:
+    from txray.models.folders import is_model_folder
+    from txray.models.load import is_on_hub
+
+    return is_on_hub(model) or is_model_folder(Path(model))
 
 
 @app.command()

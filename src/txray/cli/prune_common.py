@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from txray.cli import options
+from txray.cli.prune_print import print_effects, print_verdicts
 from txray.errors import CaptureError, ShapeError, UnknownNameError, UsageError
 from txray.pruning.choices import Ablation, Scope
 
 if TYPE_CHECKING:
     import numpy as np
-    import polars as pl
     from numpy.typing import NDArray
 
     from txray.corpus import Corpus
     from txray.preferences import Preferences, Stage
-    from txray.pruning import ActivationStats, Evaluator, Mask, NeuronSet, Pruning, RankingInputs
+    from txray.pruning import ActivationStats, Evaluator, Mask, NeuronSet, RankingInputs
     from txray.pruning.evaluation import Model
 
 WHOLE = "all"
@@ -91,7 +91,14 @@ class ScoringOptions:
     ] = None
     n_random_sets: Annotated[
         int, typer.Option("--random-sets", help="Number of random sets of each size; 0 for none.")
-    ] = 20
+    ] = 200
+    smallest_effect: Annotated[
+        float | None,
+        typer.Option(
+            help="Smallest difference of interest, in percentage points of accuracy, F1 and AUROC, else in percent; "
+            "smaller ones are called the same."
+        ),
+    ] = None
     resamples: Annotated[
         int, typer.Option(help="Number of bootstrap samples of the documents, for intervals.")
     ] = 1_000
@@ -127,7 +134,10 @@ class PruneArgs:
         self.options, self.scoring = model_options, scoring
         self._splits = splits
         if scoring is not None:
+            from txray.pruning.verdicts import require_smallest_effect
+
             _require_new(scoring.out)
+            require_smallest_effect(scoring.smallest_effect)
         before, stage, classes = model_options.before, model_options.stage, model_options.classes
         if bool(text_format) != bool(text):
             raise UsageError("a text needs both --format and --text; add the missing one")
@@ -284,6 +294,18 @@ class PruneArgs:
             return Mask(neurons.layer, neurons.neurons, ablation, scope)
         return stats.mask(neurons.neurons, ablation, scope=scope, seed=self.options.seed)
 
+    def checked_mask(self, neurons: NeuronSet) -> Mask:
+        """Return the mask of a set, which must have neurons and leave some of its layer."""
+        from txray.pruning.masking import MaskTarget
+
+        n_neurons = MaskTarget.of(self.model, self.layer).n_neurons
+        neurons.require_size(n_neurons)
+        mask = self.mask(neurons)
+        mask.require_within(n_neurons)
+        if not len(mask):
+            raise UsageError(f"--set {neurons.name!r}: has no neurons; nothing to prune")
+        return mask
+
     def prune(self, sets: list[NeuronSet]) -> None:
         """Prune, print the effects, and save them; only for commands that score the model."""
         from txray.pruning import prune
@@ -317,43 +339,9 @@ class PruneArgs:
             typer.echo(line)
         columns = ["set", "neurons", "split", "metric", "unpruned", "above_chance", "value", "change"]
         print_effects(pruning.effects, [*columns, "versus_random", "verdict"])
-        _print_verdicts(pruning)
+        print_verdicts(pruning, self.scoring.smallest_effect)
         pruning.save(out)
         typer.echo(f"tables in {out}")
-
-
-def _print_verdicts(pruning: Pruning) -> None:
-    """Print the number of effects that differ from random sets, and the texts on which the model is at chance."""
-    from txray.pruning.chance import chance_note, levels_of
-    from txray.pruning.multiplicity import verdict_counts
-
-    if pruning.effects["verdict"].is_not_null().any():
-        typer.echo(f"effects: {verdict_counts(pruning.effects)}")
-    for split, text in pruning.summary["texts"].items():
-        note = chance_note(levels_of(text))
-        if note:
-            typer.echo(
-                f"{split}: the unpruned model is not better than chance: {note}; changes of such metrics are "
-                "meaningless"
-            )
-
-
-def print_effects(effects: pl.DataFrame, columns: list[str]) -> None:
-    """Print a table with each difference and its interval in one cell."""
-    import polars as pl
-
-    from txray.cli.tables import print_table
-
-    def with_interval(name: str) -> pl.Series:
-        cells = [
-            "-"
-            if value is None
-            else f"{value:+.4f}" + ("" if low is None else f" ({low:+.4f} to {high:+.4f})")
-            for value, low, high in effects.select(name, f"{name}_low", f"{name}_high").iter_rows()
-        ]
-        return pl.Series(name, cells, dtype=pl.String)
-
-    print_table(effects.with_columns(map(with_interval, ("change", "versus_random"))).select(columns))
 
 
 def _require_new(out: Path) -> None:

@@ -65,7 +65,7 @@ class Settings:
     permutations: int = 10_000
     pruning_reviews: int = 5_000
     curve_reviews: int = 1_000
-    random_sets: int = 20
+    random_sets: int = 200
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Settings:
             if number and name not in ("seed", "dropout") and value <= 0:
                 raise UsageError(f"experiment: {name}={value}; it must be positive")
         if self.random_sets < 2:
-            raise UsageError(f"experiment: random_sets={self.random_sets}; give at least 2, such as 20")
+            raise UsageError(f"experiment: random_sets={self.random_sets}; give at least 2, such as 200")
 
     def as_json(self) -> dict[str, Any]:
         """Return all settings as plain JSON values."""
@@ -101,6 +101,7 @@ PRESETS = {
         collection_words=60_000,
         pruning_reviews=200,
         curve_reviews=100,
+        random_sets=20,
     ),
     # Real text, in about an hour and a half on two cores.
     "small": Settings(
@@ -118,6 +119,7 @@ PRESETS = {
         classifier_epochs=6,
         collection_words=400_000,
         pruning_reviews=2_000,
+        random_sets=20,
     ),
     # The size of the paper; meant for a GPU.
     "paper": Settings(preset="paper"),

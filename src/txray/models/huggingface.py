@@ -70,7 +70,7 @@ def hugging_face(
         SnapshotError: there is no such model, it cannot be read, or an adapter does not fit its base.
     """
     transformers = import_extra("Hugging Face models need", "hf", "transformers")
-    with _quiet(transformers), _reading(name):
+    with without_progress_bars(), _reading(name):
         contents = contents_of(str(name).removeprefix(HUB), revision, base)
         if merge and contents.adapter is None:
             raise UsageError(f"{name}: merge=True, but it is no adapter; omit merge")
@@ -247,9 +247,9 @@ def _reading(name: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
     """Disable progress bars and hints of transformers; problems are raised as exceptions."""
-    logging = transformers.utils.logging
+    logging = import_extra("Hugging Face models need", "hf", "transformers").utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

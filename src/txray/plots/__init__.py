@@ -15,6 +15,7 @@ from txray.plots.neuron_figures import least_changed_neurons, most_changed_neuro
 from txray.plots.persistence import persistence
 from txray.plots.pos_first import pos_first
 from txray.plots.pruning import pruning_effects
+from txray.plots.removal_bounds import removal_bounds
 from txray.plots.scatter import hellinger_length
 from txray.plots.shift import length_shift
 from txray.plots.sparsity import sparsity_curves
@@ -47,6 +48,7 @@ __all__ = [
     "pos_frequency",
     "pruning_effects",
     "pruning_gap",
+    "removal_bounds",
     "save_figure",
     "save_figures",
     "sparsity_curves",

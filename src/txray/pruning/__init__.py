@@ -8,10 +8,13 @@ from txray._lazy import attach
 
 if TYPE_CHECKING:
     from txray.pruning.activation_stats import ActivationStats as ActivationStats
+    from txray.pruning.advice import Advice as Advice
     from txray.pruning.compact import compact_model as compact_model
     from txray.pruning.effects import prune as prune
     from txray.pruning.evaluation import Evaluator as Evaluator
     from txray.pruning.evaluation import evaluator as evaluator
+    from txray.pruning.export import Export as Export
+    from txray.pruning.export import export_model as export_model
     from txray.pruning.mask import Mask as Mask
     from txray.pruning.masking import masked as masked
     from txray.pruning.model_matching import match_models as match_models
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from txray.pruning.pooling import pool_runs as pool_runs
     from txray.pruning.rankings import RANKINGS as RANKINGS
     from txray.pruning.rankings import RankingInputs as RankingInputs
+    from txray.pruning.removal_search import advise as advise
     from txray.pruning.result import Pruning as Pruning
 
 # Imported on first use: results can be read without torch.

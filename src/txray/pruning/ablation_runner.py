@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,16 @@ from txray.errors import OutputError, StageError, TxrayError, UsageError, in_one
 from txray.files import atomic_file
 from txray.pruning.evaluation import Evaluator, Model
 from txray.pruning.mask import Mask
-from txray.pruning.masking import masked
+from txray.pruning.masking import MaskTarget, masked
 from txray.pruning.predictions import Predictions, UserMetrics
 
 Metric = Callable[[], float | Sequence[float] | Mapping[str, float | Sequence[float]]]
 """Scores the model in its current state: one number, one per document, or several by name."""
 
 Advance = Callable[[float], None]
+
+_TOGETHER = 32
+"""Number of masks that read a text at the same time; an interruption loses at most these runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,43 @@ class AblationRunner:
                 )
             _write(file, predictions)
         return predictions
+
+    def run_each(
+        self, target: MaskTarget, named: Sequence[tuple[str, Mask]], advance: Advance
+    ) -> Iterator[Predictions]:
+        """Yield the predictions with each of many masks of one layer, which share the activations before it.
+
+        Args:
+            target: the layer.
+            named: description of the ablated neurons, for errors, and mask; all of one scope, with neurons.
+            advance: called with the number of positions read.
+
+        Raises:
+            UsageError, OutputError, StageError: see `run`.
+        """
+        for start in range(0, len(named), _TOGETHER):
+            group = named[start : start + _TOGETHER]
+            if self.evaluator is None:
+                for name, mask in group:
+                    yield self.run(name, mask, advance)
+                continue
+            files = [self._file(mask) for _, mask in group]
+            is_stored = [file is not None and file.exists() for file in files]
+            missing = [mask for (_, mask), stored in zip(group, is_stored, strict=True) if not stored]
+            computed = iter(self.evaluator.predict_masked(target, missing, advance) if missing else ())
+            results: list[Predictions | None] = []
+            for file, stored in zip(files, is_stored, strict=True):
+                # What was computed is stored before anything is used, so that an interruption loses none of it.
+                predictions = None if stored else next(computed)
+                if file is not None and predictions is not None:
+                    _write(file, predictions)
+                results.append(predictions)
+            for file, predictions in zip(files, results, strict=True):
+                if predictions is None and file is not None:
+                    advance(self.positions)
+                    predictions = self._stored(file)
+                assert predictions is not None
+                yield predictions
 
     def _stored(self, file: Path) -> Predictions:
         """Return the predictions of an earlier run."""

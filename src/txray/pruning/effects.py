@@ -42,7 +42,7 @@ def prune(
     ablation: Ablation = "zero",
     scope: Scope = "every-step",
     activation_stats: ActivationStats | None = None,
-    n_random_sets: int = 20,
+    n_random_sets: int = 200,
     resamples: int = 1_000,
     max_documents: int | None = None,
     max_length: int | None = None,
@@ -139,7 +139,7 @@ def prune(
         "seed": seed,
         "max_documents": max_documents,
         "max_length": max_length,
-        "layers": dict(plan.layer_sizes),
+        "layers": plan.layer_sizes,
         "model": fingerprint,
         "better": {name: sign for table in tables.values() for name, sign in table.better.items()},
         "texts": {
@@ -164,12 +164,12 @@ class _PrunePlan:
 
     Attributes:
         sets: requested sets.
-        layer_sizes: layer -> number of neurons.
+        targets: layer -> where its masks act.
         random_sets: (layer, size of a set) -> random sets of that size.
     """
 
     sets: Sequence[NeuronSet]
-    layer_sizes: Mapping[str, int]
+    targets: Mapping[str, MaskTarget]
     random_sets: Mapping[tuple[str, int], Sequence[tuple[int, ...]]]
 
     @classmethod
@@ -178,9 +178,9 @@ class _PrunePlan:
     ) -> _PrunePlan:
         """Check the sets against the layers of a model, and draw the random sets."""
         layers = dict.fromkeys(neurons.layer for neurons in sets)
-        layer_sizes = {layer: MaskTarget.of(model, layer).n_neurons for layer in layers}
+        targets = {layer: MaskTarget.of(model, layer) for layer in layers}
         for neurons in sets:
-            n_neurons = layer_sizes[neurons.layer]
+            n_neurons = targets[neurons.layer].n_neurons
             neurons.require_size(n_neurons)
             try:
                 Mask(neurons.layer, neurons.neurons, scope=scope).require_within(n_neurons)
@@ -189,14 +189,21 @@ class _PrunePlan:
             except UsageError as error:
                 raise UsageError(f"set {neurons.name!r}: {error}") from error
         if not n_random_sets:
-            return cls(sets, layer_sizes, {})
-        orders = {layer: random_orders(n, n_random_sets, seed) for layer, n in layer_sizes.items()}
+            return cls(sets, targets, {})
+        orders = {
+            layer: random_orders(target.n_neurons, n_random_sets, seed) for layer, target in targets.items()
+        }
         random_sets = {
             # A small layer has few sets of a size, so the same one may be drawn again; it counts once.
             (layer, k): list(dict.fromkeys(tuple(sorted(order[:k].tolist())) for order in orders[layer]))
             for layer, k in sorted({(neurons.layer, len(neurons)) for neurons in sets if len(neurons)})
         }
-        return cls(sets, layer_sizes, random_sets)
+        return cls(sets, targets, random_sets)
+
+    @property
+    def layer_sizes(self) -> dict[str, int]:
+        """Return layer -> number of neurons."""
+        return {layer: target.n_neurons for layer, target in self.targets.items()}
 
     @property
     def n_runs(self) -> int:
@@ -237,17 +244,27 @@ def _effects_on(
             ChanceWarning,
         )
 
-    def metrics(name: str, layer: str, neurons: Sequence[int]) -> RunMetrics:
-        return bootstrap.metrics(runner.run(name, mask_of(layer, neurons), advance))
+    def metrics(layer: str, named: Sequence[tuple[str, Sequence[int]]]) -> list[RunMetrics]:
+        masks = [(name, mask_of(layer, neurons)) for name, neurons in named]
+        return [bootstrap.metrics(run) for run in runner.run_each(plan.targets[layer], masks, advance)]
 
     random_sets = {
-        (layer, size): [metrics(f"a random set of {size}", layer, neurons) for neurons in draws]
+        (layer, size): metrics(layer, [(f"a random set of {size}", neurons) for neurons in draws])
         for (layer, size), draws in plan.random_sets.items()
     }
+    pruned = {
+        neurons.name: of_set
+        for layer in plan.targets
+        if (of_layer := [neurons for neurons in plan.sets if neurons.layer == layer and len(neurons)])
+        for neurons, of_set in zip(
+            of_layer,
+            metrics(layer, [(f"set {neurons.name!r}", neurons.neurons) for neurons in of_layer]),
+            strict=True,
+        )
+    }
     for neurons in plan.sets:
-        pruned = metrics(f"set {neurons.name!r}", neurons.layer, neurons.neurons) if len(neurons) else None
         same_size = random_sets.get((neurons.layer, len(neurons)), [])
-        table.add_set(neurons, plan.layer_sizes[neurons.layer], pruned, same_size)
+        table.add_set(neurons, plan.layer_sizes[neurons.layer], pruned.get(neurons.name), same_size)
     for (layer, size), draws in random_sets.items():
         table.add_random(layer, size, draws)
     return table
@@ -298,7 +315,7 @@ def _check(
             raise UsageError(f"prune: {name}={value}; pass an integer from {minimum} to {maximum:,}")
     if n_random_sets == 1:
         raise UsageError(
-            f"prune: n_random_sets={n_random_sets}; one random set does not show how others scatter: pass about 20, "
+            f"prune: n_random_sets={n_random_sets}; one random set does not show how others scatter: pass about 200, "
             "or 0 for none"
         )
 

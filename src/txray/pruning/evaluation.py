@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from txray.models.recurrent import RecurrentLanguageModel
 from txray.models.sentiment import SentimentClassifier
 from txray.models.text_model import TextModel
 from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.activation_reuse import ActivationReuse
 from txray.pruning.inputs import (
     Inputs,
     labelled_inputs,
@@ -29,6 +30,8 @@ from txray.pruning.inputs import (
     window_encoder,
     word_encoder,
 )
+from txray.pruning.mask import Mask
+from txray.pruning.masking import MaskTarget
 from txray.pruning.predictions import ClassPredictions, Predictions, WordPredictions
 
 _CLASSIFIER_LENGTH = 400
@@ -90,15 +93,64 @@ class Evaluator(ABC):
         Raises:
             CaptureError: the model fails, or returns scores that are not finite.
         """
-        results: list[NDArray[np.float64]] = []
-        order = []
+        order, results = [], []
         with evaluating(self.module):
             for indices in self.batches():
-                batch_keys.keys = self.inputs.keys[self.inputs.document[indices]].astype(np.uint64)
-                results.append(self.run(indices).double().cpu().numpy())
                 order.append(indices)
-                advance(sum(len(self.inputs.ids[index]) for index in indices))
+                results.append(self._run_keyed(indices, batch_keys))
+                advance(self._n_positions(indices))
+        return self._finished(order, results)
+
+    def predict_masked(
+        self, target: MaskTarget, masks: Sequence[Mask], advance: Callable[[float], None]
+    ) -> list[Predictions]:
+        """Run the model on all inputs with each of several masks of one layer.
+
+        The activations before the layer are computed once for all masks. On the first batch, the second mask is run
+        without this, too; if the two differ, the activations are not reused.
+
+        Args:
+            target: layer of the masks.
+            masks: masks with neurons that the layer has, of one scope.
+            advance: called with the number of positions read.
+
+        Raises:
+            CaptureError: the model fails, or returns scores that are not finite.
+        """
+        batch_keys, reuses = BatchKeys(), len(masks) > 1
+        order: list[NDArray[np.int64]] = []
+        results: list[list[NDArray[np.float64]]] = [[] for _ in masks]
+        with evaluating(self.module):
+            for indices in self.batches():
+                reuse = ActivationReuse(self.module, target, masks[0])
+                for i, mask in enumerate(masks):
+                    result = None
+                    if reuses and reuse.works:
+                        with reuse.run(), target.ablated(mask, batch_keys):
+                            result = self._run_keyed(indices, batch_keys)
+                    if result is None or not reuse.works or (i == 1 and not order):
+                        with target.ablated(mask, batch_keys):
+                            computed = self._run_keyed(indices, batch_keys)
+                        reuses &= reuse.works and (result is None or np.array_equal(result, computed))
+                        result = computed
+                    results[i].append(result)
+                    advance(self._n_positions(indices))
+                order.append(indices)
+        return [self._finished(order, of_mask) for of_mask in results]
+
+    def _run_keyed(self, indices: NDArray[np.int64], batch_keys: BatchKeys) -> NDArray[np.float64]:
+        batch_keys.keys = self.inputs.keys[self.inputs.document[indices]].astype(np.uint64)
+        result: NDArray[np.float64] = self.run(indices).double().cpu().numpy()
         batch_keys.keys = None
+        return result
+
+    def _n_positions(self, indices: NDArray[np.int64]) -> int:
+        return sum(len(self.inputs.ids[index]) for index in indices)
+
+    def _finished(
+        self, order: Sequence[NDArray[np.int64]], results: Sequence[NDArray[np.float64]]
+    ) -> Predictions:
+        """Return the predictions from the results of all batches."""
         in_batch_order = np.concatenate(results)
         by_input = np.empty_like(in_batch_order)
         by_input[np.concatenate(order)] = in_batch_order

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from txray.errors import UsageError
 from txray.pruning.bootstrap import INTERVAL, percentile_interval
+from txray.pruning.meta_analysis import random_effects
 from txray.pruning.random_comparison import BETTER, SAME, WORSE
 from txray.pruning.result import Pruning
 
@@ -32,6 +34,14 @@ POOLED_SCHEMA = {
     "better": pl.Int64,
     "worse": pl.Int64,
     "verdict": pl.String,
+    "training_deviation": pl.Float64,
+    "trainings_low": pl.Float64,
+    "trainings_high": pl.Float64,
+    "trainings_detectable": pl.Float64,
+    "versus_random_trainings_low": pl.Float64,
+    "versus_random_trainings_high": pl.Float64,
+    "versus_random_trainings_detectable": pl.Float64,
+    "trainings_verdict": pl.String,
 }
 
 
@@ -39,15 +49,19 @@ def pool_runs(prunings: Sequence[Pruning]) -> pl.DataFrame:
     """Average effects over training runs, and compare the sets with random sets in all runs together.
 
     Each run has its own random sets. Documents that runs share were resampled in the same way, and are averaged sample
-    by sample; other documents are independent. The intervals are about these runs; how much further runs would differ
-    can be estimated only from how much these do.
+    by sample; other documents are independent. `change_low` to `verdict` are about these runs. The columns with
+    `trainings` treat them as a random sample of trainings (see `random_effects`): with three runs, Student's t has
+    about two degrees of freedom, and only differences of five standard errors or more are found.
 
     Args:
         prunings: one pruning per training run, at least 2; sets are matched by name.
 
     Returns:
         One row per set, split and metric: the columns of `Pruning.effects` as means over `trainings` (the number of
-        runs where the set is not empty), and the number of runs in which the set is `better` and `worse`.
+        runs where the set is not empty), and the number of runs in which the set is `better` and `worse`. About further
+        trainings: the standard deviation of the change between trainings, intervals of the mean change and of the mean
+        difference to random sets, the smallest of each that would have been found with a probability of 80%, and the
+        verdict on the difference to random sets.
 
     Raises:
         UsageError: fewer than two prunings, two of one model, or prunings without intervals or random sets, with
@@ -156,6 +170,41 @@ def _pooled_cells(prunings: Sequence[Pruning], group: Sequence[dict[str, Any]]) 
         _p_value(difference, spread, freedom),
         *(sum(row["verdict"] == name for row in group) for name in (BETTER, WORSE)),
         verdict,
+        *_over_trainings(prunings, group, np.array(samples), [variance for variance, _ in variances], sign),
+    )
+
+
+def _over_trainings(
+    prunings: Sequence[Pruning],
+    group: Sequence[dict[str, Any]],
+    samples: NDArray[np.float64],
+    random_variances: Sequence[float],
+    sign: int,
+) -> tuple[Any, ...]:
+    """Return the cells about further trainings; `samples`: (runs, 2, resamples) changes and differences to random."""
+    digests = [prunings[row["run"]].summary["texts"][row["split"]].get("digest") for row in group]
+    # Resamples of other documents are unrelated, so their covariance is noise.
+    shared = np.array([[one == other for other in digests] for one in digests]) | np.eye(
+        len(group), dtype=bool
+    )
+    finite = samples[:, :, np.isfinite(samples).all(axis=(0, 1))]
+    if finite.shape[2] < 2:
+        return (None,) * 8
+    change, versus = (
+        random_effects(
+            np.array([row[name] for row in group]),
+            np.where(shared, np.cov(finite[:, i]), 0.0) + np.diag(extra),
+        )
+        for i, (name, extra) in enumerate(
+            (("change", np.zeros(len(group))), ("versus_random", np.array(random_variances)))
+        )
+    )
+    verdict = SAME
+    if versus.low > 0 or versus.high < 0:
+        verdict = BETTER if sign * versus.mean > 0 else WORSE
+    return (
+        *(change.deviation, change.low, change.high, change.detectable),
+        *(versus.low, versus.high, versus.detectable, verdict),
     )
 
 

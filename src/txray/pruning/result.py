@@ -40,7 +40,7 @@ class Pruning:
             over documents; `relative`: the change divided by `unpruned`. `versus_random` = `value` - `random_mean`,
             with the bounds of the 95% interval of the difference to one more random set of the same size; `verdict`:
             `better` or `worse` than random if that interval excludes 0, else `not distinguishable`; null for an empty
-            set. Verdicts are about one effect each: for many, see `txray.pruning.multiplicity.corrected`.
+            set. Verdicts are about one effect each: for many, see `verdicts`.
             `versus_random_p_value`: two-sided, from the same distribution as the interval. `above_chance`: whether the
             unpruned model is better than chance by this metric (for F1 and loss by AUROC, else accuracy); null if there
             is no chance level. `random_p_value`: (1 + number of random sets at least as far from their mean) / (1 +
@@ -103,6 +103,17 @@ class Pruning:
             NeuronSet(row["set"], row["layer"], tuple(map(int, row["neurons"].split())), row["ranking"])
             for row in self.sets.iter_rows(named=True)
         ]
+
+    def verdicts(self, smallest_effect: float | None = None) -> pl.DataFrame:
+        """Return the verdict on each effect, corrected for all of them, and what could have been detected.
+
+        Args:
+            smallest_effect: smallest difference of interest, in percentage points (accuracy, F1, AUROC) or in percent;
+                smaller ones are "the same". See `txray.pruning.verdicts`.
+        """
+        from txray.pruning.verdicts import verdicts
+
+        return verdicts(self, smallest_effect)
 
     def plot(self, metric: str | None = None) -> go.Figure:
         """Return the figure of the effects, see `txray.plots.pruning_effects`.

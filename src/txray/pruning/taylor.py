@@ -44,7 +44,7 @@ def taylor_importance(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
     parameter = next(evaluator.module.parameters())
     scale = torch.ones(target.n_neurons, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
     if target.recurrent is not None:
-        scaled = forward_replaced(target.recurrent, _scaled_recurrent(target.recurrent, scale))
+        scaled = forward_replaced(target.recurrent, scaled_recurrent(target.recurrent, scale))
     else:
         scaled = target.transformed(lambda tensor: tensor * target.spread(scale))
     with (
@@ -69,7 +69,7 @@ def taylor_importance(evaluator: Evaluator, layer: str) -> NDArray[np.float64]:
     return np.abs(total) / evaluator.loss_denominator
 
 
-def _scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
+def scaled_recurrent(rnn: nn.RNNBase, scale: Tensor) -> Callable[..., Any]:
     """Return the layer's forward pass with its neurons multiplied by `scale`; the recurrence sees the product."""
     scaled_rnn, size = copy.deepcopy(rnn), direction_size(rnn)
     names = [f"weight_hh_{suffix}" for suffix in last_layer_suffixes(rnn)]

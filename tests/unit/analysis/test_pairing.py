@@ -13,7 +13,7 @@ import pytest
 from tests.unit.capture.test_folds import corpus_of, documents, in_groups, small_model
 from txray import Comparison, Corpus, Document, Stage, collect, compare, demo_corpus, synthetic_pair
 from txray.analysis.significance.fold_counts import FoldCounts
-from txray.analysis.significance.tests import folds_are_exchanged_in_pairs
+from txray.analysis.significance.pairing import folds_are_exchanged_in_pairs
 from txray.analysis.significance.text_matching import text_matched
 from txray.analysis.test_facts import pairing_sentence
 from txray.preferences import documents as stored

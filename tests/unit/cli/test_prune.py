@@ -15,7 +15,7 @@ from txray import Mask, collect, load_model, masked
 from txray.cli.main import _exit_code
 from txray.corpus import demo_corpus
 from txray.models import RecurrentModel, classifier, language_model, save_model
-from txray.pruning import Pruning
+from txray.pruning import Advice, Pruning
 
 Options = tuple[object, ...]
 FEW = ("--random-sets", 3, "--resamples", 20, "--permutations", 50)
@@ -161,7 +161,7 @@ def test_a_smaller_model_is_exported(place: Path, tmp_path: Path, capsys: pytest
             ablation,
         )
         assert txray(*command, "-o", out) == 0
-        assert "36 of 40 neurons and" in capsys.readouterr().out
+        assert "4 units removed from 1 layer; " in capsys.readouterr().out
         whole, smaller = load_model(place / "after"), load_model(out)
         assert isinstance(whole, RecurrentModel)
         assert isinstance(smaller, RecurrentModel)
@@ -251,8 +251,8 @@ def test_mlp_neurons_of_a_hugging_face_encoder_are_pruned_by_the_same_command(
     with masked(load_model(bert), loaded):
         pass
     capsys.readouterr()
-    assert txray("prune", "export", bert, "--set", "1", "--layer", layer, "-o", tmp_path / "folder") == 2
-    assert "name a file for its mask" in capsys.readouterr().err
+    assert txray("prune", "export", bert, "--set", "1", "--layer", layer, "-o", tmp_path / "folder") == 0
+    assert "1 of the pruned ones remain as zeros" in capsys.readouterr().out  # the other block keeps all
     assert (
         txray(
             "prune", "table", *common[:-2], "--set", "1", "--layer", layer, "--classes", "bad,good", "-o", out
@@ -455,3 +455,50 @@ def test_stages_of_another_model_are_told(
     smaller = ("prune", "table", tmp_path / "smaller", *read, *FEW, "--set", "top-3:mass")
     assert txray(*smaller, "--stage", place / "stage-after", "-o", tmp_path / "c") == 2
     assert "scores of 40 neurons, layer 'rnn' of the model has 30" in capsys.readouterr().err
+
+
+def test_advice_is_given_saved_and_exported(
+    place: Path, read: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, small = tmp_path / "advice", tmp_path / "small"
+    few = ("--split", "test", "--choose-split", "train", "--max-documents", 60, "--lose-at-most", 60)
+    assert txray("prune", "advise", place / "after", *read, *few, "-o", out) == 0
+    printed = capsys.readouterr().out
+    advice = Advice.load(out)
+    assert advice.sentence in printed
+    (mask,) = advice.masks()
+    assert txray("prune", "export", place / "after", "--advice", out, "-o", small) == 0
+    assert f"{len(mask)} units removed" in capsys.readouterr().out
+    smaller = load_model(small)
+    assert isinstance(smaller, RecurrentModel)
+    assert smaller.config.hidden == 40 - len(mask)
+    # On another model, the advice is worth nothing.
+    assert txray("prune", "export", place / "lm-after", "--advice", out, "-o", tmp_path / "other") == 2
+    assert "is advice on another model" in capsys.readouterr().err
+
+
+def test_an_export_needs_exactly_one_choice_of_neurons(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = Mask("rnn", (1, 2)).save(tmp_path / "mask.json")
+    model, out = place / "after", tmp_path / "out"
+    for choice in ((), ("--set", "1", "--mask", mask)):
+        assert txray("prune", "export", model, *choice, "-o", out) == 2
+        assert "pass one of --set, --mask and --advice" in capsys.readouterr().err
+    assert txray("prune", "export", model, "--mask", mask, "-o", tmp_path / "again.json") == 2
+    assert txray("prune", "export", model, "--mask", mask, "-o", out) == 0
+    assert txray("prune", "export", model, "--mask", mask, "-o", out) in (1, 2)
+    assert "already exists" in capsys.readouterr().err
+
+
+def test_verdicts_are_printed_with_what_could_have_been_seen(
+    read: Options, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("prune", "table", place / "after", *read, *FEW, "--set", "1-5", "--split", "test")
+    assert txray(*command, "--smallest-effect", 40, "-o", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "all effects together (5% family-wise error" in printed
+    wanted = Pruning.load(tmp_path / "out").verdicts(40)
+    for verdict in set(wanted["change_verdict"]):
+        assert verdict in printed
+    assert txray(*command, "--smallest-effect", -1, "-o", tmp_path / "out") == 2

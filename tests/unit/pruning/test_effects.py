@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from tests.builders.classifiers import (
@@ -22,8 +23,17 @@ from tests.builders.classifiers import (
 )
 from txray import Mask, TextModel, masked, prune
 from txray.errors import ShapeError, StageError, UnknownNameError, UsageError
-from txray.pruning import ActivationStats, Evaluator, NeuronSet, Pruning, evaluator, pool_runs
+from txray.pruning import (
+    ActivationStats,
+    Evaluator,
+    NeuronSet,
+    Pruning,
+    ablation_runner,
+    evaluator,
+    pool_runs,
+)
 from txray.pruning.ablation_values import BatchKeys
+from txray.pruning.evaluation import ClassifierEvaluator
 from txray.pruning.neuron_sets import random_orders
 
 SETS = [
@@ -151,20 +161,23 @@ def test_an_interrupted_pruning_goes_on_and_reads_nothing_twice(
 ) -> None:
     wanted = prune(recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20)
     runs: list[int] = []
-    real = Evaluator.predict
+    real = ClassifierEvaluator.run
+    monkeypatch.setattr(ablation_runner, "_TOGETHER", 1)
 
-    def counted(self: Evaluator, *arguments: object) -> object:
+    def counted(self: ClassifierEvaluator, indices: NDArray[np.int64]) -> torch.Tensor:
         if len(runs) == 4:
             raise KeyboardInterrupt
         runs.append(1)
-        return real(self, *arguments)  # type: ignore[arg-type]
+        return real(self, indices)
 
-    monkeypatch.setattr(Evaluator, "predict", counted)
+    monkeypatch.setattr(ClassifierEvaluator, "run", counted)
     with pytest.raises(KeyboardInterrupt):
         prune(
             recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20, folder=tmp_path
         )
-    monkeypatch.setattr(Evaluator, "predict", lambda self, *rest: (runs.append(1), real(self, *rest))[1])
+    monkeypatch.setattr(
+        ClassifierEvaluator, "run", lambda self, indices: (runs.append(1), real(self, indices))[1]
+    )
     found = prune(
         recurrent_classifier(), SETS, {"test": reviews()}, n_random_sets=3, resamples=20, folder=tmp_path
     )

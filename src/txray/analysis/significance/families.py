@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import polars as pl
 
-from txray.analysis.rules import confident_state
+from txray.analysis.rules import confident_state, with_displaced
 from txray.analysis.significance.permutation import q_values
 from txray.analysis.significance.tests import SignificanceSettings, test_counts
 from txray.arrays import Floats
@@ -51,7 +51,8 @@ def one_family(comparisons: Iterable[Comparison]) -> list[Comparison]:
     change, this finds fewer changes; comparisons without any change then share the threshold of the others. The
     permutations of a comparison stop when its own family is decided, so p-values may be larger than needed here, which
     makes the result conservative; `txray.timeline(family="all")` and `txray.report(family="all")` run more of them.
-    With a minimum effect, the larger of its two p-values is adjusted, which is conservative as well.
+    With a minimum effect, the larger of its two p-values is adjusted, which is conservative as well. Only neurons that
+    are significant in their own comparison have been tested for displacement.
 
     Args:
         comparisons: tested at the same false discovery rate; untested ones are returned as they are.
@@ -103,5 +104,6 @@ def _adjusted(comparison: Comparison, columns: dict[str, Floats], size: int) -> 
         *(pl.Series(name, values).fill_nan(None) for name, values in columns.items()),
         pl.lit(size, pl.Int64).alias("family_size"),
     ).with_columns(confident_state(fdr))
+    neurons = neurons.with_columns(with_displaced(fdr)) if "displaced_q_value" in neurons.columns else neurons
     summary = {**comparison.summary, **test_counts(neurons, fdr), "family": "all", "family_size": size}
     return replace(comparison, neurons=neurons, summary=summary)
