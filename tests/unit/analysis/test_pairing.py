@@ -114,6 +114,16 @@ def test_where_nothing_changed_p_values_are_neither_too_small_nor_too_large() ->
     assert 0.25 < (pooled < 0.5).mean() < 0.75
 
 
+def test_one_model_with_one_more_document_has_not_changed() -> None:
+    comparison = compare(stage(0, N, "before"), stage(0, N + 1, "before"), **QUICK)
+    p_values = comparison.neurons["p_value"].drop_nulls()
+    assert comparison.summary["folds_in_common"] == 15
+    assert (comparison.neurons["wins_before"] < comparison.neurons["wins_after"]).sum() >= 5
+    # One fold differs, and exchanging it gives the same difference.
+    assert len(p_values) > 25
+    assert (p_values == 1).all()
+
+
 def test_documents_in_common_are_counted_by_their_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     keys = np.sort(random.permutation(np.unique(random.integers(0, 1 << 63, 3_000)))[:2_500])

@@ -89,7 +89,7 @@ def matched_draws(
         if match_text
         else repeat(folds, draws)
     )
-    return [text.downsampled(random) for text in texts]
+    return [text.downsampled(random, keep_equal=match_text and paired) for text in texts]
 
 
 def split_in_halves(folds: int, n: int, random: np.random.Generator) -> tuple[Floats, Floats]:
