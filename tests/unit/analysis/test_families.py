@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,10 @@ def test_states_of_one_family_need_its_q_values() -> None:
     needed = (pl.col("rate_q_value") <= 0.05) & (pl.col("absence_p_value") <= 0.05)
     assert together.filter(confident).height > 0
     assert together.filter(confident & ~needed).height == 0
+    # Significant alone (q = 0.04), not beside two comparisons of as many neurons without a change (q = 0.12).
+    close = replace(silent, neurons=silent.neurons.with_columns(rate_p_value=pl.lit(0.04)))
+    assert one_family([close])[0].neurons.filter(confident).height > 0
+    assert one_family([close, *still])[0].neurons.filter(confident).height == 0
 
 
 def test_untested_comparisons_stay_and_other_rates_are_refused() -> None:
