@@ -24,6 +24,7 @@ from txray.analysis.matching.match import Matching, match
 from txray.analysis.matching.model_matching import MATCH_BY, ModelMatching
 from txray.analysis.matching.persistence import PERSISTENCE_STATES, Persistence, persistence
 from txray.analysis.neuron_change import NeuronChange
+from txray.analysis.significance.families import one_family
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.states import CONFIDENT_STATES, SHOWN_STATES, STATES
 from txray.analysis.summaries import change_measures, stage_measures
@@ -81,6 +82,7 @@ __all__ = [
     "mass_divergence",
     "mass_match",
     "match",
+    "one_family",
     "persistence",
     "procrustes",
     "rank_correlation",

@@ -22,7 +22,6 @@ from txray.analysis.significance.tests import (
 )
 from txray.analysis.states import ONE_SIDED, STATES
 from txray.analysis.subjects import (
-    document_lengths,
     preferences_of,
     require_comparable,
     require_tagged,
@@ -31,7 +30,9 @@ from txray.analysis.subjects import (
     stage_of,
     subject,
     tagged_stages,
+    text_facts,
 )
+from txray.analysis.test_facts import pairing_sentence
 from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.notebook import card
@@ -173,16 +174,19 @@ class Comparison(SavedResult):
             PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
             DocumentLengthWarning: documents of one stage are more than 2.5 times as long as those of the other.
         """
-        return self._tested(
+        return self.tested_with(
             SignificanceSettings(
                 distance, permutations, fdr, seed, splits, draws, statistic, text_matched, min_effect
             )
         )
 
-    def _tested(self, settings: SignificanceSettings) -> Comparison:
+    def tested_with(self, settings: SignificanceSettings) -> Comparison:
+        """Return a copy with tests of significance; see `test`."""
         warn_of_lengths(self.summary)
+        in_common = float(self.summary.get("words_in_common", 0))
+        sides, same = (self.before, self.after), self.same_documents
         neurons, summary = tested_neurons(
-            self.before, self.after, self.weight, self.neurons, settings, same_documents=self.same_documents
+            *sides, self.weight, self.neurons, settings, same_documents=same, words_in_common=in_common
         )
         return replace(self, neurons=neurons, summary={**self.summary, **summary})
 
@@ -205,6 +209,7 @@ class Comparison(SavedResult):
             sentences.append(f"Of {len(compared):,} shared neurons: {distance.average(compared, 'mean')}.")
         if self.tested:
             sentences.append(f"The layer as a whole: {CORRECTED} {corrected_words(self.summary)}.")
+            sentences.append(pairing_sentence(self.summary))
         table = most_changed_html(self.neurons, (self.before, self.after), distance, self.fdr)
         title = f"{self.before.stage} → {self.after.stage} (layer {self.layer}, {self.feature_type})"
         return card(title, sentences, table)
@@ -367,19 +372,8 @@ def compare(
         )
     if permutations < 0:
         raise UsageError(f"compare: permutations={permutations}; pass a positive number, or 0 for no tests")
-    settings = (
-        SignificanceSettings(
-            distance,
-            permutations,
-            fdr,
-            seed,
-            statistic=statistic,
-            text_matched=text_matched,
-            min_effect=min_effect,
-        )
-        if permutations
-        else None
-    )
+    of_test: dict[str, Any] = {"text_matched": text_matched, "min_effect": min_effect, "statistic": statistic}
+    settings = SignificanceSettings(distance, permutations, fdr, seed, **of_test) if permutations else None
     sides = subject(before), subject(after)
     p, q = (preferences_of(side, layer, feature_type) for side in sides)
     require_comparable(p, q)
@@ -389,9 +383,9 @@ def compare(
         q,
         weight,
         neurons,
-        {**summary_of(p, q, weight, neurons), **document_lengths(*sides), "same_model": one_model},
+        {**summary_of(p, q, weight, neurons), **text_facts(*sides), "same_model": one_model},
         same_documents(*sides),
         one_model,
         tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )
-    return comparison if settings is None else comparison._tested(settings)
+    return comparison if settings is None else comparison.tested_with(settings)

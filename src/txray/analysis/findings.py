@@ -50,6 +50,8 @@ class Findings:
         min_effect: corrected distance that a change had to exceed; 0 if any change counts.
         sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
         only_text: whether one model read two texts, so that only these can explain differences.
+        family_size: largest number of tests over which q-values were adjusted together; 0 if unknown.
+        tested_of_layer: largest number of tested neurons of a layer.
     """
 
     fdr: float | None
@@ -66,6 +68,8 @@ class Findings:
     sizes: Mapping[str, float | None] = field(default_factory=dict)
     displaced_by: Mapping[int, int] = field(default_factory=dict)
     only_text: bool = False
+    family_size: int = 0
+    tested_of_layer: int = 0
 
     @classmethod
     def of(
@@ -104,6 +108,8 @@ class Findings:
             size_of_change(rows, fdr),
             {} if several else _displacers(rows),
             only_text,
+            int(rows["family_size"].to_numpy().max()) if "family_size" in rows.columns else 0,
+            int(tried["layer"].value_counts()["count"].to_numpy().max(initial=0)) if several else len(tried),
         )
 
     @property
@@ -275,7 +281,10 @@ class Findings:
             untested = f"{plural(self.untested, 'neuron')} of {plural(missing, 'layer')}"
             sentences.append(f"{untested} {verb} {untested_label(self.pending)}.")
         if self.layers > 1:
-            sentences.append("The FDR is controlled within each layer.")
+            over = f"over the {self.family_size:,} tests of all layers and steps"
+            sentences.append(
+                f"The FDR is controlled {over if self.family_size > self.tested_of_layer else 'within each layer'}."
+            )
         return sentences
 
 

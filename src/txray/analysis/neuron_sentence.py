@@ -65,6 +65,8 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     if row["confident_state"] == DISPLACED:
         return [displacement_sentence(row, level)]
     if row["q_value"] is not None:
+        if row.get("family_size"):
+            level += f", over {row['family_size']:,} tests"
         verdict = _significant(row) if row["significant"] else _not_significant(row)
         corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]} with its 95% interval"
         null = f"{row['distance_null']:.3f} if nothing had changed"

@@ -9,6 +9,7 @@ import polars as pl
 
 from txray.errors import ShapeError, UsageError
 from txray.layer_patterns import matching_names
+from txray.preferences.documents import documents_in_common
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
@@ -82,6 +83,19 @@ def _model_of(manifest: Mapping[str, Any], layer: str) -> tuple[object, ...] | N
         return None
     settings = {name: value for name, value in account.items() if name not in _OBSERVED}
     return fingerprint, reading, settings
+
+
+def text_facts(
+    before: Stage | StageFolder | Preferences, after: Stage | StageFolder | Preferences
+) -> dict[str, int | float]:
+    """Return what the summary of a comparison says of the texts: lengths of documents, and documents in common.
+
+    Empty where it is unknown; see `document_lengths` and `documents_in_common`.
+    """
+    facts: dict[str, int | float] = {**document_lengths(before, after)}
+    if isinstance(before, Preferences) or isinstance(after, Preferences):
+        return facts
+    return {**facts, **documents_in_common(before.documents, after.documents)}
 
 
 def document_lengths(

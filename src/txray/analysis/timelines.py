@@ -14,7 +14,8 @@ from txray.analysis.comparison import Comparison, compare
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.shown_distance import CORRECTED, corrected_words, step_sizes
-from txray.analysis.significance.tests import require_folds
+from txray.analysis.significance.families import Family, require_family, tested_in_one_family
+from txray.analysis.significance.tests import SignificanceSettings, require_folds
 from txray.analysis.states import SAME_WEIGHTS, change_label, significant_label
 from txray.analysis.stored_steps import loaded_steps, stored_steps
 from txray.analysis.subjects import common_layers
@@ -137,6 +138,12 @@ class Timeline(SavedResult):
     def fdr(self) -> float | None:
         """Return the false discovery rate of the tests of the steps; None if there are none."""
         return next((step.fdr for steps in self.steps.values() for step in steps), None)
+
+    @property
+    def family(self) -> Family:
+        """Return over which tests the false discovery rate is controlled, `step` or `all`; see `timeline`."""
+        steps = (step for steps in self.steps.values() for step in steps)
+        return "all" if any(step.summary.get("family") == "all" for step in steps) else "step"
 
     @property
     def min_effect(self) -> float:
@@ -277,6 +284,7 @@ def timeline(
     fdr: float = 0.05,
     seed: int = 0,
     min_effect: float = 0.0,
+    family: Family = "step",
 ) -> Timeline:
     """Follow neurons through stages, in the order given.
 
@@ -294,12 +302,15 @@ def timeline(
         fdr: false discovery rate of the tests.
         seed: random seed.
         min_effect: corrected Hellinger distance that a change must exceed to be significant.
+        family: over which tests the false discovery rate is controlled: the neurons of one layer and pair of stages
+            (`step`), or those of all layers and pairs of stages together (`all`), which needs more permutations.
 
     Raises:
         UsageError: fewer than two stages, the same name twice, no layer in common, or scores without stages.
-        UnknownNameError: an unknown layer, feature type or weight.
+        UnknownNameError: an unknown layer, feature type, weight or family.
         ShapeError: stages that do not hold the same neurons.
     """
+    require_family(family)
     stages = as_stages(stages)
     names = [stage.name for stage in stages]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -320,19 +331,24 @@ def timeline(
     distances: list[dict[str, Any]] = []
     steps: dict[str, list[Comparison]] = {layer: [] for layer in names_of_layers}
     with progress(f"timeline of {len(stages)} stages", len(pairs), unit="pairs") as advance:
-        for layer, i, j, references in pairs:
-            comparison = compare(
-                stages[i],
-                stages[j],
-                layer=layer,
-                feature_type=feature_type,
-                weight=weight,
-                permutations=permutations if references else 0,
-                fdr=fdr,
-                seed=seed,
-                min_effect=min_effect if references else 0.0,
-            )
+
+        def compared(layer: str, i: int, j: int, references: tuple[str, ...]) -> Comparison:
+            options: dict[str, Any] = {"layer": layer, "feature_type": feature_type, "weight": weight}
+            if not references or (family == "all" and permutations):
+                tests: dict[str, Any] = {"permutations": 0}
+            else:
+                tests = {"permutations": permutations, "fdr": fdr, "seed": seed, "min_effect": min_effect}
+            comparison = compare(stages[i], stages[j], **options, **tests)
             require_folds(comparison.before, comparison.after)
+            return comparison
+
+        comparisons: Iterable[Comparison] = (compared(*pair) for pair in pairs)
+        if family == "all" and permutations:
+            settings = SignificanceSettings(
+                permutations=permutations, fdr=fdr, seed=seed, min_effect=min_effect
+            )
+            comparisons = _in_one_family(list(comparisons), [bool(pair[-1]) for pair in pairs], settings)
+        for (layer, i, j, references), comparison in zip(pairs, comparisons, strict=True):
             pair = {"layer": layer, "before": names[i], "after": names[j]}
             measures = change_measures(comparison, seed=seed)
             distances.append({**pair, **measures})
@@ -352,6 +368,16 @@ def timeline(
         feature_type=feature_type,
         scores=tuple(given_scores.columns[1:]),
     )
+
+
+def _in_one_family(
+    comparisons: Sequence[Comparison], tested: Sequence[bool], settings: SignificanceSettings
+) -> Iterator[Comparison]:
+    """Yield the comparisons, those to be tested with the tests of one family."""
+    chosen = [comparison for comparison, test in zip(comparisons, tested, strict=True) if test]
+    results = iter(tested_in_one_family(chosen, len(chosen), settings))
+    for comparison, test in zip(comparisons, tested, strict=True):
+        yield next(results) if test else comparison
 
 
 def _pairs(n: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:

@@ -84,7 +84,8 @@ def print_timeline(timeline: Timeline) -> None:
         if timeline.fdr is None
         else f"shared, avoided, gained: observed; changed, confident: "
         f"{significant_label(timeline.fdr, timeline.min_effect)}; changed by: their median corrected distance; "
-        "detectable: distance found in half of the neurons"
+        "detectable: distance found in half of the neurons; FDR "
+        + ("over all layers and pairs of stages" if timeline.family == "all" else "over each layer and step")
     )
     for sentence in timeline.weights:
         typer.echo(escape_control(sentence))

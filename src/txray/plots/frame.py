@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from txray.analysis.states import ONLY_TEXT
+from txray.analysis.test_facts import family_words
 from txray.plots import theme
 from txray.plots.text import count, escape, sanitize, text_width, unescape, wrapped
 
@@ -198,7 +199,7 @@ def caption_of(comparison: Comparison, note: str = "") -> str:
         summary = comparison.summary
         paired = "paired " if summary["paired"] else ""
         weight += f" · tested by {summary['distance']}, up to {count(int(summary['permutations']))} {paired}"
-        weight += "permutations of folds"
+        weight += f"permutations of folds, {sanitize(family_words(summary), 120)}"
     else:
         weight += " · not tested"
     if comparison.only_text:

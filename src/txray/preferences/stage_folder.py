@@ -198,6 +198,11 @@ class StageFolder(StageAccess):
         )
 
     @property
+    def documents(self) -> pl.DataFrame:
+        """Hashes of the texts and groups that were read, read anew each time; columns as in `Stage.documents`."""
+        return self._read(lambda: as_documents(pl.read_parquet(self.path / DOCUMENTS)))
+
+    @property
     def output_tokens(self) -> pl.DataFrame:
         """Return the tokens that each neuron promotes and suppresses; columns as in `Stage.output_tokens`."""
         if OUTPUT_TOKENS not in self.manifest["checksums"]:
@@ -266,7 +271,7 @@ class StageFolder(StageAccess):
             "manifest": self.manifest,
             "tags": tags,
             "scales": scales,
-            "documents": as_documents(pl.read_parquet(self.path / DOCUMENTS)),
+            "documents": self.documents,
             "output_tokens": self.output_tokens,
             "histograms": self.histograms,
         }

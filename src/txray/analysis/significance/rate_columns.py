@@ -26,13 +26,14 @@ def wins_at_equal_text(
     settings: SignificanceSettings,
     *,
     match_text: bool,
+    paired: bool,
 ) -> tuple[Floats, Floats]:
     """Return (n_neurons, 2 * folds) wins and (2 * folds,) words, at equal text if that is matched."""
     if not match_text:
         words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
         return folds.wins(), words.astype(np.float64)
     wins, counts = np.zeros((folds.n_neurons, 2 * folds.folds)), np.zeros(2 * folds.folds)
-    for text in text_matched(folds, settings.draws, generator_for(settings.seed, "texts")):
+    for text in text_matched(folds, settings.draws, generator_for(settings.seed, "texts"), paired=paired):
         wins += text.wins() / settings.draws
         counts += np.asarray(text.occurrences.sum(axis=0)) / settings.draws
     return wins, counts

@@ -23,6 +23,11 @@ from txray.analysis.rules import (
 from txray.analysis.significance.chi_square import chi_square
 from txray.analysis.significance.displacement import DISPLACEMENT_SCHEMA, DisplacementTest
 from txray.analysis.significance.fold_counts import FoldCounts
+from txray.analysis.significance.pairing import (
+    folds_are_exchanged_in_pairs,
+    folds_in_common,
+    text_is_matched,
+)
 from txray.analysis.significance.permutation import (
     FIRST_BATCH,
     Permutations,
@@ -80,6 +85,8 @@ class SignificanceSettings:
     statistic: TestStatistic = "chi-square"
     text_matched: bool | None = None
     min_effect: float = 0.0
+    family_share: float = 1.0
+    """Share of the tests of a family that are in this comparison; permutations continue until it is decided."""
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
@@ -106,19 +113,21 @@ def tested_neurons(
     settings: SignificanceSettings,
     *,
     same_documents: bool | None,
+    words_in_common: float,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the neurons of a comparison with the columns of the tests, and what its summary gains.
 
     See `Comparison.test` for columns, errors and warnings; `neurons` has one row per neuron, with the column `state`.
+    For `same_documents` and `words_in_common` see `folds_are_exchanged_in_pairs`.
     """
     require_folds(before, after)
-    paired = paired_folds(before, after, same_documents)
+    paired = folds_are_exchanged_in_pairs(before, after, same_documents, words_in_common)
     folds = FoldCounts.of(before, after)
     smallest = _smallest_p_value(before, after, settings, paired)
     match_text = text_is_matched(before, after, same_documents, settings.text_matched)
-    matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text)
+    matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text, paired=paired)
     changes, of_layer = _changes(matched, weight, settings, paired)
-    wins = wins_at_equal_text(folds, before, after, settings, match_text=match_text)
+    wins = wins_at_equal_text(folds, before, after, settings, match_text=match_text, paired=paired)
     rates = rate_columns(*wins, before, after, settings, paired)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
@@ -136,11 +145,13 @@ def tested_neurons(
         pl.Series("detectable", detectable).fill_nan(None),
         text_matched=pl.lit(match_text),
         min_effect=pl.lit(settings.min_effect),
+        family_size=pl.lit(neurons["q_value"].count(), pl.Int64),
     )
     displacement = displacement_test(before, after, weight, settings, paired=paired, match_text=match_text)
     neurons = _with_displacement(neurons, displacement, before, after, rate_changes(*wins), settings.fdr)
     summary = {
         **_summary(neurons, settings, paired),
+        **folds_in_common(before, after),
         "text_matched": match_text,
         **{name: finite(value) for name, value in of_layer.items()},
         "smallest_p_value": smallest,
@@ -159,9 +170,13 @@ def displacement_test(
 ) -> DisplacementTest:
     """Return the tests of a comparison as `DisplacementTest` repeats them."""
     return DisplacementTest(
-        draws=lambda counts: matched_draws(counts, settings.draws, settings.seed, match_text=match_text),
+        draws=lambda counts: matched_draws(
+            counts, settings.draws, settings.seed, match_text=match_text, paired=paired
+        ),
         rates=lambda counts: changed_rate_p_values(
-            *wins_at_equal_text(counts, before, after, settings, match_text=match_text), settings, paired
+            *wins_at_equal_text(counts, before, after, settings, match_text=match_text, paired=paired),
+            settings,
+            paired,
         ),
         permute=lambda draws: _permute(draws, weight, settings, paired),
     )
@@ -249,44 +264,6 @@ def require_folds(before: Preferences, after: Preferences) -> None:
         )
 
 
-def paired_folds(before: Preferences, after: Preferences, same_documents: bool | None) -> bool:
-    """Return whether both stages read the same documents, fold by fold.
-
-    Args:
-        before, after: preferences of the two stages.
-        same_documents: what their manifests say; if None, their features and how often each occurs decide.
-    """
-    words = before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)
-    if same_documents is not None:
-        return same_documents and bool(np.array_equal(*words))
-    return bool(
-        np.array_equal(before.features, after.features)
-        and np.array_equal(before.corpus_counts, after.corpus_counts)
-    )
-
-
-def text_is_matched(
-    before: Preferences, after: Preferences, same_documents: bool | None, wanted: bool | None
-) -> bool:
-    """Return whether the tests match the texts of two stages; warn if they have nothing in common.
-
-    Args:
-        before, after: preferences of the two stages.
-        same_documents: what their manifests say; see `paired_folds`.
-        wanted: what the user says; if None, texts that differ are matched.
-    """
-    if not (not paired_folds(before, after, same_documents) if wanted is None else wanted):
-        return False
-    if not np.isin(before.features, after.features).any():
-        warn_user(
-            f"significance of {before.stage!r} -> {after.stage!r}: the two texts have no {before.feature_type} in "
-            "common, so no text is left after matching; compare stages that read similar texts, or pass "
-            "text_matched=False (--no-text-matched)",
-            PowerWarning,
-        )
-    return True
-
-
 def _changes(
     draws: list[FoldCounts], weight: Weight, settings: SignificanceSettings, paired: bool
 ) -> tuple[dict[str, Floats], dict[str, float]]:
@@ -338,7 +315,7 @@ def _permutations(
         statistic,
         paired=paired,
         max_permutations=most,
-        fdr=settings.fdr,
+        fdr=settings.fdr * settings.family_share,
         random=generator_for(settings.seed, "permutations"),
     )
 
@@ -361,10 +338,24 @@ def _permute(
     return _permutations(first, chi_square, settings.permutations, settings, paired)
 
 
+def test_counts(neurons: pl.DataFrame, fdr: float) -> dict[str, Any]:
+    """Return the numbers of tested, changed, avoided, gained and undecided neurons, and the sizes of their changes."""
+    tested = neurons.filter(pl.col("q_value").is_not_null())
+    counts = dict(neurons["confident_state"].value_counts().iter_rows())
+    return {
+        "tested": len(tested),
+        "changed": tested.filter(is_significant(fdr)).height,
+        "confident_avoided": int(counts.get("avoided", 0)),
+        "confident_gained": int(counts.get("gained", 0)),
+        "undecided": int(counts.get("undecided", 0)),
+        **size_of_change(neurons, fdr),
+        "displaced": int(counts.get("displaced", 0)),
+    }
+
+
 def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool) -> Mapping[str, Any]:
     """Return plain JSON values for the summary of a comparison."""
     tested = neurons.filter(pl.col("q_value").is_not_null())
-    counts = dict(neurons["confident_state"].value_counts().iter_rows())
     return {
         "distance": settings.distance,
         "statistic": settings.statistic,
@@ -373,13 +364,9 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "permutations": settings.permutations,
         "paired": paired,
         "seed": settings.seed,
-        "tested": len(tested),
-        "changed": tested.filter(is_significant(settings.fdr)).height,
-        "confident_avoided": int(counts.get("avoided", 0)),
-        "confident_gained": int(counts.get("gained", 0)),
-        "undecided": int(counts.get("undecided", 0)),
-        **size_of_change(neurons, settings.fdr),
-        "displaced": int(counts.get("displaced", 0)),
+        **test_counts(neurons, settings.fdr),
+        "family": "step",
+        "family_size": len(tested),
         **{
             f"mean_{name}": tested[name].mean()
             for name in ("signal", "distance_matched", "distance_null", "noise_floor", "distance_halves")
