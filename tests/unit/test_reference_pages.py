@@ -71,6 +71,7 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
     prunings = [pruned(seed, comparison) for seed in (0, 1)]
     rankings = [txray.rank_neurons(stage) for stage in stages]
     shift = rankings[0].compare(rankings[1])
+    effects = txray.Decomposition.of([stages[0], stages[0], stages[1], stages[1]], permutations=20)
     similarity = layer_similarity(*models, text, layers=["rnn"], max_words=300)
     return {
         "Preferences.table": stages[0].preferences().table(),
@@ -101,6 +102,9 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
             txray.demo_corpus("encyclopedia", words=3_000),
             feature="NN",
         ).curve,
+        "Decomposition.margins": effects.margins,
+        "Decomposition.neurons": effects.neurons,
+        "Decomposition.verdicts": effects.verdicts,
         **{
             f"Pruning.{name}": getattr(prunings[0], name)
             for name in ("effects", "random", "sets", "resamples")

@@ -7,6 +7,8 @@ from txray.analysis.comparison import Comparison, compare
 from txray.analysis.concepts.ranking import ConceptRanking, rank_neurons
 from txray.analysis.concepts.shift import ConceptShift
 from txray.analysis.correlation import RankCorrelation, rank_correlation
+from txray.analysis.decomposition import Decomposition
+from txray.analysis.decomposition_tables import COMPARED, MARGINS, VERDICTS
 from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
 from txray.analysis.effect_sizes import EffectSize, effect_size
 from txray.analysis.equivalence import Equivalence
@@ -33,8 +35,10 @@ from txray.analysis.totals import compare_totals
 
 __all__ = [
     "CHANGES",
+    "COMPARED",
     "CONFIDENT_STATES",
     "DISTANCES",
+    "MARGINS",
     "MATCH_BY",
     "MATCH_STATES",
     "MEASURES",
@@ -42,12 +46,14 @@ __all__ = [
     "REFERENCES",
     "SHOWN_STATES",
     "STATES",
+    "VERDICTS",
     "BestMatches",
     "ChanceSimilarity",
     "Comparison",
     "ConceptRanking",
     "ConceptShift",
     "CrossMoments",
+    "Decomposition",
     "EffectSize",
     "Equivalence",
     "Findings",

@@ -26,6 +26,7 @@ from txray.analysis.subjects import (
     require_comparable,
     require_tagged,
     same_documents,
+    same_model,
     stage_of,
     subject,
     tagged_stages,
@@ -43,10 +44,8 @@ from txray.preferences.tags import token_tags
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_FIGURES = (
-    *("hellinger_length", "volcano", "states", "length_shift", "gained_table"),
-    *("most_changed_neurons", "least_changed_neurons"),
-)
+_CHANGED_NEURONS = ("most_changed_neurons", "least_changed_neurons")
+_FIGURES = ("hellinger_length", "volcano", "states", "length_shift", "gained_table", *_CHANGED_NEURONS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +62,8 @@ class Comparison(SavedResult):
             the tests, see `test`.
         summary: counts of the states and means over neurons, plain JSON values.
         same_documents: whether both stages read the same documents; None if unknown.
+        same_model: whether the same model, read in the same way, gave both stages: then only the text can explain
+            differences. None if unknown.
         tagged: both stages with tokens and parts of speech of the layer, if these were collected and tokens are
             compared; else None.
     """
@@ -75,6 +76,7 @@ class Comparison(SavedResult):
     neurons: pl.DataFrame
     summary: Mapping[str, Any]
     same_documents: bool | None = None
+    same_model: bool | None = None
     tagged: tuple[Stage, Stage] | None = None
 
     @property
@@ -98,6 +100,11 @@ class Comparison(SavedResult):
         return bool(self.summary.get("text_matched", False))
 
     @property
+    def only_text(self) -> bool:
+        """Return whether only the text can explain differences: one model read two texts."""
+        return bool(self.same_model) and not self.same_documents
+
+    @property
     def fdr(self) -> float | None:
         """Return the false discovery rate of the tests; None if there are none."""
         return float(self.summary["fdr"]) if self.tested else None
@@ -105,7 +112,7 @@ class Comparison(SavedResult):
     @property
     def findings(self) -> Findings:
         """Return counts of observed and tested states, and the sentences that report them."""
-        return Findings.of(self.neurons, self.fdr)
+        return Findings.of(self.neurons, self.fdr, only_text=self.only_text)
 
     def test(
         self,
@@ -191,7 +198,8 @@ class Comparison(SavedResult):
             tests = "; ".join((self.findings.changes, f"significant: {', '.join(one_sided)}"))
         counts = ", ".join(f"{number[state]} {state}" for state in STATES)
         stages = f"{self.before.stage!r} -> {self.after.stage!r}"
-        return f"Comparison({stages}, {self.feature_type!r}: {counts}; {tests})"
+        weights = ", same weights" if self.same_model else ""
+        return f"Comparison({stages}, {self.feature_type!r}{weights}: {counts}; {tests})"
 
     def _repr_html_(self) -> str:
         sentences = self.findings.sentences(self.before.stage, self.after.stage)
@@ -220,9 +228,6 @@ class Comparison(SavedResult):
 
         Raises:
             UsageError: the comparison is untested.
-
-        Example:
-            >>> comparison.changed().head(3)
         """
         if self.fdr is None:
             raise UsageError("changed: the comparison is untested; test it first, with comparison.test()")
@@ -252,15 +257,12 @@ class Comparison(SavedResult):
         Raises:
             UnknownNameError: an unknown figure.
             UsageError: the figure needs tests, or parts of speech, and there are none.
-
-        Example:
-            >>> comparison.plot("volcano").show()
         """
         from txray import plots
 
         name = figure_name(figure, _FIGURES)
         draw: Callable[..., go.Figure] = getattr(plots, name)
-        if not name.endswith("changed_neurons"):
+        if name not in _CHANGED_NEURONS:
             return draw(self)
         tagged = require_tagged(self.tagged, f"figure {name!r}")
         pos = compare(*tagged, layer=self.layer, feature_type="pos", weight=self.weight, permutations=0)
@@ -285,6 +287,7 @@ def stored_settings(comparison: Comparison) -> dict[str, Any]:
     return {
         "weight": comparison.weight,
         "same_documents": comparison.same_documents,
+        "same_model": comparison.same_model,
         "tagged": comparison.tagged is not None,
     }
 
@@ -295,12 +298,7 @@ def restored(
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Comparison:
-    """Return a saved comparison.
-
-    Args:
-        stages: before and after, with at least what was compared.
-        neurons, summary: as saved.
-        settings: its layer, its feature type, and its `stored_settings`.
+    """Return a saved comparison of two stages, from its table and summary, its layer and type, and `stored_settings`.
 
     Raises:
         ValueError: the table does not fit the stages.
@@ -316,6 +314,7 @@ def restored(
         neurons,
         summary,
         settings["same_documents"],
+        settings.get("same_model"),  # not in folders of earlier versions
         tagged_stages(*stages, layer) if settings["tagged"] else None,
     )
 
@@ -378,14 +377,15 @@ def compare(
     sides = subject(before), subject(after)
     p, q = (preferences_of(side, layer, feature_type) for side in sides)
     require_comparable(p, q)
-    neurons = neuron_table(p, q, weight)
+    neurons, one_model = neuron_table(p, q, weight), same_model(*sides, p.layer)
     comparison = Comparison(
         p,
         q,
         weight,
         neurons,
-        {**summary_of(p, q, weight, neurons), **text_facts(*sides)},
+        {**summary_of(p, q, weight, neurons), **text_facts(*sides), "same_model": one_model},
         same_documents(*sides),
+        one_model,
         tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )
     return comparison if settings is None else comparison.tested_with(settings)

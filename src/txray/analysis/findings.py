@@ -19,6 +19,7 @@ from txray.analysis.states import (
     DISPLACED,
     NOT_SIGNIFICANT,
     ONE_SIDED,
+    SAME_WEIGHTS,
     STATE_NAMES,
     change_label,
     test_label,
@@ -50,6 +51,7 @@ class Findings:
         sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
         family_size: largest number of tests over which q-values were adjusted together; 0 if unknown.
         tested_of_layer: largest number of tested neurons of a layer.
+        only_text: whether one model read two texts, so that only these can explain differences.
     """
 
     fdr: float | None
@@ -67,9 +69,12 @@ class Findings:
     displaced_by: Mapping[int, int] = field(default_factory=dict)
     family_size: int = 0
     tested_of_layer: int = 0
+    only_text: bool = False
 
     @classmethod
-    def of(cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False) -> Findings:
+    def of(
+        cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False, only_text: bool = False
+    ) -> Findings:
         """Count the neurons of a comparison.
 
         Args:
@@ -77,13 +82,16 @@ class Findings:
                 of the tests, or with nulls in them, nothing or not everything is tested.
             fdr: false discovery rate of the tests; None if there are none.
             pending: whether what is untested is going to be tested.
+            only_text: whether one model read two texts.
         """
         several = "layer" in neurons.columns
         layers = neurons["layer"].n_unique() if several else 1
         observed = _counts(neurons["state"])
         rows = neurons.filter(is_tested()) if "confident_state" in neurons.columns else neurons.clear()
         if fdr is None or not len(rows):
-            return cls(fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0)
+            return cls(
+                fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0, only_text=only_text
+            )
         tried = rows.filter(pl.col("q_value").is_not_null())
         return cls(
             fdr,
@@ -101,6 +109,7 @@ class Findings:
             {} if several else _displacers(rows),
             int(rows["family_size"].to_numpy().max()) if "family_size" in rows.columns else 0,
             int(tried["layer"].value_counts()["count"].to_numpy().max(initial=0)) if several else len(tried),
+            only_text,
         )
 
     @property
@@ -132,7 +141,10 @@ class Findings:
     @property
     def changed_how(self) -> str:
         """Return what significant neurons did: `changed significantly`, or `changed by at least 0.2`."""
-        return change_label(self.min_effect)
+        if not self.only_text:
+            return change_label(self.min_effect)
+        size = f"by at least {self.min_effect:g}" if self.min_effect else "significantly"
+        return f"{'differs' if self.changed == 1 else 'differ'} {size} between the texts"
 
     @property
     def changes(self) -> str:
@@ -149,6 +161,7 @@ class Findings:
         if not self.tested_layers or self.fdr is None or not self.tested:
             return self.changes
         label = test_label(self.fdr, text_matched=self.text_matched)
+        label += ", same weights" if self.only_text else ""
         tested = plural(self.tested, "tested neuron")
         count = f"{self.changed:,} of {tested} in both stages {self.changed_how} ({label})"
         return f"{count}{self._size_of_changed}" if self.changed else f"{count}; {self.power}"
@@ -230,7 +243,8 @@ class Findings:
         Args:
             before, after: names of the stages to show.
         """
-        return [self._observation(before, after), *self._tests()]
+        weights = [SAME_WEIGHTS] if self.only_text else []
+        return [self._observation(before, after), *self._tests(), *weights]
 
     def _observation(self, before: str, after: str) -> str:
         shared, verb = self.observed.get("shared", 0), "is" if self.observed.get("shared", 0) < 2 else "are"

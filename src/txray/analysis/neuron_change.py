@@ -51,6 +51,7 @@ class NeuronChange:
             if that cannot be scored. See `Preferences.names`.
         tags: polars, one row per part of speech, most wins first: tag, wins_before, wins_after; empty if the stages
             were collected without `pos`, or preferences were compared.
+        only_text: whether one model read two texts, so that only these can explain a difference.
     """
 
     number: int
@@ -65,6 +66,7 @@ class NeuronChange:
     names: tuple[str, str]
     tags: pl.DataFrame
     exchanged: pl.DataFrame
+    only_text: bool
     _tagged: tuple[Stage, Stage] | None = field(repr=False)
 
     @classmethod
@@ -87,6 +89,7 @@ class NeuronChange:
             (name_scores(before, [number]).facts[0], name_scores(after, [number]).facts[0]),
             _tags(number, after.layer, comparison.tagged),
             exchanged_words(before, after, int(number)),
+            comparison.only_text,
             comparison.tagged,
         )
 
@@ -94,7 +97,7 @@ class NeuronChange:
     def sentence(self) -> str:
         """Return what happened to the neuron, in words; see `neuron_sentence`."""
         row = {**self.values, "significant": self.significant}
-        return neuron_sentence(row, self.feature_type, self.stages, self.fdr)
+        return neuron_sentence(row, self.feature_type, self.stages, self.fdr, only_text=self.only_text)
 
     def __repr__(self) -> str:
         before, after = (", ".join(map(repr, words["feature"].head(3))) or "nothing" for words in self.words)

@@ -26,6 +26,7 @@ def neuron_sentence(
     fdr: float | None,
     *,
     if_untested: str = _OBSERVED,
+    only_text: bool = False,
 ) -> str:
     """Return what a neuron prefers in two stages, how far it moved, and whether that is significant.
 
@@ -35,6 +36,7 @@ def neuron_sentence(
         stages: names of the two stages to show.
         fdr: false discovery rate of the tests; None if the layer of the neuron is not tested.
         if_untested: last sentence in that case.
+        only_text: whether one model read two texts.
     """
     lengths = row["length_before"], row["length_after"]
     parts = [preference_sentence(lengths, noun, stages)]
@@ -44,6 +46,8 @@ def neuron_sentence(
         features = plural(row["hellinger_length"], noun)
         parts.append(f"{PLAIN.name} {row['hellinger']:.3f} over {features}.")
     parts += [if_untested] if fdr is None else _verdict(row, fdr)
+    if only_text:
+        parts.append("The weights are the same in both stages: only the text can explain a difference.")
     return " ".join(parts)
 
 

@@ -34,6 +34,14 @@ NOT_SIGNIFICANT = "not significant"
 NOT_YET_TESTED, NOT_TESTED = "not yet tested", "not tested"
 
 
+SAME_WEIGHTS = (
+    "The weights are the same in both stages: these are differences of the text, not of the neurons."
+)
+"""What is said of two stages of one model that read two texts."""
+ONLY_TEXT = "same weights: only the text differs"
+"""The same, for titles and captions."""
+
+
 def fdr_label(fdr: float) -> str:
     """Return a false discovery rate in words: `5% FDR`."""
     return f"{100 * fdr:g}% FDR"

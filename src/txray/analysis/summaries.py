@@ -80,6 +80,7 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
         "hellinger_corrected": of_layer,
         "signal": signal.mean(),
         **{state: summary[state] for state in STATES},
+        "same_model": comparison.same_model,
     }
     if not comparison.tested:
         return row

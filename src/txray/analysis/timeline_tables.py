@@ -55,6 +55,7 @@ CHANGE_SCHEMA: Schema = {
         ),
         pl.Float64(),
     ),
+    "same_model": pl.Boolean(),
 }
 STAGE_SCHEMA: Schema = {
     "layer": pl.String(),

@@ -16,7 +16,7 @@ from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.shown_distance import CORRECTED, corrected_words, step_sizes
 from txray.analysis.significance.families import Family, require_family, tested_in_one_family
 from txray.analysis.significance.tests import SignificanceSettings, require_folds
-from txray.analysis.states import change_label, significant_label
+from txray.analysis.states import SAME_WEIGHTS, change_label, significant_label
 from txray.analysis.stored_steps import loaded_steps, stored_steps
 from txray.analysis.subjects import common_layers
 from txray.analysis.summaries import change_measures, stage_measures
@@ -64,7 +64,8 @@ class Timeline(SavedResult):
             median_detectable (at which half of the tested would be significant); distance_matched and its reference
             distance_null,
             distance_halves and its reference noise_floor (means over tested neurons); rarefied_length_before,
-            rarefied_length_after (means over shared neurons, at equal numbers of activations).
+            rarefied_length_after (means over shared neurons, at equal numbers of activations); same_model (see
+            `Comparison`).
         flows: polars, one row per layer, step and state: layer, before, after, state (one of
             `CONFIDENT_STATES`), observed (that of `undecided` and `displaced` neurons, else the same), neurons.
         distances: polars, one row per layer and pair of stages, each pair once: layer, before, after, hellinger (mean
@@ -117,7 +118,7 @@ class Timeline(SavedResult):
         tests = "observed, not tested" if self.fdr is None else significant_label(self.fdr)
         return card(
             f"Timeline {self.names[0]} … {self.names[-1]} ({self.feature_type})",
-            [f"{len(self.names)} stages; changes since the previous stage, {tests}."],
+            [f"{len(self.names)} stages; changes since the previous stage, {tests}.", *self.weights],
             table("Stages", headings, rows),
         )
 
@@ -125,6 +126,13 @@ class Timeline(SavedResult):
     def names(self) -> list[str]:
         """Return the names of the stages, in order."""
         return self.stages["stage"].unique(maintain_order=True).to_list()
+
+    @property
+    def weights(self) -> list[str]:
+        """Return one sentence per step between two stages of one model that read two texts."""
+        steps = (step for comparisons in self.steps.values() for step in comparisons if step.only_text)
+        names = dict.fromkeys((step.before.stage, step.after.stage) for step in steps)
+        return [f"{before} → {after}: {SAME_WEIGHTS}" for before, after in names]
 
     @property
     def fdr(self) -> float | None:

@@ -8,9 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from txray.analysis import Comparison, compare
-from txray.analysis.significance.families import Family, require_family, tested_in_one_family
+from txray.analysis import Comparison, Decomposition, compare
+from txray.analysis.significance.families import Family, one_family, require_family, tested_in_one_family
 from txray.analysis.significance.tests import SignificanceSettings
+from txray.analysis.square import square_of
 from txray.errors import ShapeError, UnknownNameError, UsageError
 from txray.files import write_text
 from txray.layer_patterns import matching_names
@@ -22,7 +23,7 @@ from txray.web.report.explorer import FEATURES, explorer_data
 from txray.web.report.headlines import headline
 from txray.web.report.packing import figures_json, packed, packed_json, policy, script, style
 from txray.web.report.provenance import provenance_table
-from txray.web.report.sections import Section, comparison_section, overview_section
+from txray.web.report.sections import Section, comparison_section, decomposition_section, overview_section
 from txray.web.report.story import section_html
 from txray.web.templates import render
 
@@ -67,7 +68,8 @@ def report(
             (`step`), or those of all comparisons of the report together (`all`).
         title: plain text.
         comparisons: of these stages, instead of those of every two consecutive stages, layer by layer; the arguments
-            from `layer` to `family` have no effect then.
+            from `layer` to `family` have no effect then. If the stages are two models on two texts, by default
+            the models are compared on each text and the texts in each model, see `Decomposition`.
         sections: the story, in order; one section per comparison by default.
 
     Returns:
@@ -87,13 +89,26 @@ def report(
     """
     require_family(family)
     target, stages = checked_report_path(path), as_stages(stages)
+    first: list[Section] = []
     if comparisons is None:
-        options = {"feature_type": feature_type, "weight": weight}
-        tests = {"permutations": permutations, "min_effect": min_effect, "fdr": fdr, "seed": seed}
-        comparisons = _consecutive(stages, layer, tests, options, family)
+        options: dict[str, Any] = {"feature_type": feature_type, "weight": weight}
+        tests: dict[str, Any] = {
+            "permutations": permutations,
+            "min_effect": min_effect,
+            "fdr": fdr,
+            "seed": seed,
+        }
+        square = _square(stages, layer, feature_type) if permutations else None
+        if square is not None:
+            effects = Decomposition.of(square, layers=layer, **tests, **options)
+            comparisons = [pair for margins in effects.comparisons.values() for pair in margins.values()]
+            comparisons = one_family(comparisons) if family == "all" else comparisons
+            first = [decomposition_section(effects, name) for name in effects.layers]
+        else:
+            comparisons = _consecutive(stages, layer, tests, options, family)
     pairs = _checked(stages, comparisons)
     styles = stage_styles([stage.name for stage in stages])
-    story = list(sections) or [comparison_section(pair, stages, styles=styles) for pair in pairs]
+    story = list(sections) or first + [comparison_section(pair, stages, styles=styles) for pair in pairs]
     story.append(overview_section(stages, pairs, styles))
     page = _page(title, stages, pairs, story, styles)
     # An unpaired surrogate in a title or a text has no UTF-8 and would stop the whole report.
@@ -107,6 +122,21 @@ def checked_report_path(path: Path | str) -> Path:
     if target.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"report: {target} does not end in .html; a report is an HTML file")
     return target
+
+
+def _square(
+    stages: Sequence[Stage], layer: str | Sequence[str] | None, feature_type: str
+) -> Sequence[Stage] | None:
+    """Return the stages if they are two models on two texts, which can be tested; see `square_of`."""
+    square = square_of(stages)
+    if square is None:
+        return None
+    common = [name for name in square[0].layers if all(name in stage.layers for stage in square)]
+    names = common if layer is None else matching_names(layer, common, "layer of all stages")
+    sides = [stage.preferences(layer=name, feature_type=feature_type) for stage in square for name in names]
+    shapes = {name: {stage.n_neurons[name] for stage in square} for name in names}
+    testable = len({side.folds for side in sides}) == 1 and sides[0].folds > 1
+    return square if testable and all(len(sizes) == 1 for sizes in shapes.values()) else None
 
 
 def _consecutive(
