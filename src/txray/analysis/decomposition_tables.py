@@ -65,9 +65,7 @@ def neuron_rows(comparison: Comparison, layer: str, margin: str) -> pl.DataFrame
     neurons, fdr = comparison.neurons, float(comparison.summary["fdr"])
     significant = is_significant(fdr)
     # A neuron in use in neither stage did not change; one that is too rarely active may have.
-    decided = (
-        significant | pl.col("q_value").is_not_null() | (pl.col("state").cast(pl.String) == "unpreferred")
-    )
+    known = significant | pl.col("q_value").is_not_null() | (pl.col("state").cast(pl.String) == "unpreferred")
     return neurons.select(
         pl.lit(layer).alias("layer"),
         pl.lit(margin, dtype=_MARGIN).alias("margin"),
@@ -77,7 +75,7 @@ def neuron_rows(comparison: Comparison, layer: str, margin: str) -> pl.DataFrame
         "p_value",
         "q_value",
         "z_score",
-        pl.when(decided).then(significant).alias("significant"),
+        pl.when(known).then(significant).alias("significant"),
     )
 
 
@@ -191,7 +189,7 @@ def verdict_table(neurons: pl.DataFrame) -> pl.DataFrame:
 
     def significant(*margins: str) -> pl.Expr:
         of_margins = pl.col("significant").filter(pl.col("margin").is_in(margins))
-        # True if one of them is, False if none is and all can be told.
+        # True if one of them is, False if none is and all can be known.
         return (
             pl.when(of_margins.any(ignore_nulls=True))
             .then(True)

@@ -49,9 +49,9 @@ class Findings:
         text_matched: whether the tests are at equal text.
         min_effect: corrected distance that a change had to exceed; 0 if any change counts.
         sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
+        only_text: whether one model read two texts, so that only these can explain differences.
         family_size: largest number of tests over which q-values were adjusted together; 0 if unknown.
         tested_of_layer: largest number of tested neurons of a layer.
-        only_text: whether one model read two texts, so that only these can explain differences.
     """
 
     fdr: float | None
@@ -67,9 +67,9 @@ class Findings:
     min_effect: float = 0.0
     sizes: Mapping[str, float | None] = field(default_factory=dict)
     displaced_by: Mapping[int, int] = field(default_factory=dict)
+    only_text: bool = False
     family_size: int = 0
     tested_of_layer: int = 0
-    only_text: bool = False
 
     @classmethod
     def of(
@@ -107,9 +107,9 @@ class Findings:
             float(rows["min_effect"].max() or 0) if "min_effect" in rows.columns else 0.0,  # type: ignore[arg-type]
             size_of_change(rows, fdr),
             {} if several else _displacers(rows),
+            only_text,
             int(rows["family_size"].to_numpy().max()) if "family_size" in rows.columns else 0,
             int(tried["layer"].value_counts()["count"].to_numpy().max(initial=0)) if several else len(tried),
-            only_text,
         )
 
     @property

@@ -43,19 +43,6 @@ def same_documents(
     return None if None in digests else digests[0] == digests[1]
 
 
-def text_facts(
-    before: Stage | StageFolder | Preferences, after: Stage | StageFolder | Preferences
-) -> dict[str, int | float]:
-    """Return what the summary of a comparison says of the texts: lengths of documents, and documents in common.
-
-    Empty where it is unknown; see `document_lengths` and `documents_in_common`.
-    """
-    facts: dict[str, int | float] = {**document_lengths(before, after)}
-    if isinstance(before, Preferences) or isinstance(after, Preferences):
-        return facts
-    return {**facts, **documents_in_common(before.documents, after.documents)}
-
-
 _OBSERVED = ("counted", "skipped", "random", "constant", "call_assumed")
 """Entries of a layer's account in a manifest that say what was observed there, not how the layer was read."""
 
@@ -96,6 +83,19 @@ def _model_of(manifest: Mapping[str, Any], layer: str) -> tuple[object, ...] | N
         return None
     settings = {name: value for name, value in account.items() if name not in _OBSERVED}
     return fingerprint, reading, settings
+
+
+def text_facts(
+    before: Stage | StageFolder | Preferences, after: Stage | StageFolder | Preferences
+) -> dict[str, int | float]:
+    """Return what the summary of a comparison says of the texts: lengths of documents, and documents in common.
+
+    Empty where it is unknown; see `document_lengths` and `documents_in_common`.
+    """
+    facts: dict[str, int | float] = {**document_lengths(before, after)}
+    if isinstance(before, Preferences) or isinstance(after, Preferences):
+        return facts
+    return {**facts, **documents_in_common(before.documents, after.documents)}
 
 
 def document_lengths(

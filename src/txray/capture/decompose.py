@@ -105,8 +105,8 @@ def decompose(
     }
     folder = None if out is None else _Folder.open(Path(out), sources, corpora, options)
     stages = [
-        _stage(source, corpus, f"{model} on {text}", stage_folder, options, engine)
-        for (source, model), (corpus, text), stage_folder in zip(
+        _stage(source, corpus, f"{model} on {text}", folder_of_stage, options, engine)
+        for (source, model), (corpus, text), folder_of_stage in zip(
             [(source, model) for source, model in zip(sources, model_names, strict=True) for _ in (0, 1)],
             [*zip(corpora, text_names, strict=True)] * 2,
             [None] * 4 if folder is None else folder.stages,

@@ -209,11 +209,12 @@ def model_and_text(decomposition: Decomposition, layer: str | None = None) -> go
         figure.add_trace(_labels(decomposition, name, drawn))
     else:
         empty_figure(figure, "No neuron is in use in all four stages with enough wins to be compared.")
-    above = int((neurons["model"] > neurons["text"]).sum())
     figure.update_xaxes(range=[-0.03, 1.03], title_text=f"moved by the text: {CORRECTED} {_AXIS}")
     figure.update_yaxes(range=[-0.03, 1.03], title_text="moved by the model")
+    by = {verdict: count(int((neurons["verdict"] == verdict).sum())) for verdict in ("model", "text", "both")}
     title = (
-        f"The model moves {count(above)} of {plural(len(neurons), 'neuron')} farther than the text does"
+        f"Of {plural(len(neurons), 'neuron')}, {by['model']} differ by the model alone, {by['text']} by the text alone "
+        f"and {by['both']} by both"
         if len(neurons)
         else "No neuron can be compared in all four stages"
     )
@@ -260,14 +261,17 @@ def _hover(row: dict[str, object]) -> str:
 
 
 def _labels(decomposition: Decomposition, layer: str, drawn: pl.DataFrame) -> go.Scatter:
-    """Return labels of the neurons farthest from the diagonal, as many as fit."""
+    """Return labels of the neurons farthest from the diagonal whose larger effect is significant, as many as fit."""
     after = decomposition.stages[3].preferences(layer=layer, feature_type=decomposition.feature_type)
     names = distinctive(after, _LABEL_FEATURES)
     points = drawn.select("text", "model").to_numpy()
     share = (points + 0.03) / 1.06
     pixels = np.stack((share[:, 0] * PAPER.width, (1 - share[:, 1]) * PAPER.height), axis=1)
     order = np.argsort(-np.abs(points[:, 1] - points[:, 0]), kind="stable").tolist()
-    chosen = order[: PAPER.max_labels]
+    larger = np.where(points[:, 1] > points[:, 0], "model", "text").tolist()
+    supported = [verdict in ("both", side) for verdict, side in zip(drawn["verdict"], larger, strict=True)]
+    chosen = [i for i in order if supported[i]][: PAPER.max_labels]
+    others = [i for i in order if i not in set(chosen)]
     numbers = drawn["neuron"].to_list()
     labels = [
         Label(
@@ -282,7 +286,7 @@ def _labels(decomposition: Decomposition, layer: str, drawn: pl.DataFrame) -> go
         area=Box(0, 0, PAPER.width, PAPER.height),
         size=_LABEL_SIZE,
         radius=4.5,
-        others=[(x, y) for x, y in pixels[order[PAPER.max_labels :]].tolist()],
+        others=[(x, y) for x, y in pixels[others].tolist()],
     )
     placed = [(i, label.text, side) for i, label, side in zip(chosen, labels, sides, strict=True) if side]
     return go.Scatter(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from txray.analysis import Comparison, Decomposition, compare
-from txray.analysis.significance.families import Family, one_family, require_family, tested_in_one_family
+from txray.analysis.significance.families import Family, require_family, tested_in_one_family
 from txray.analysis.significance.tests import SignificanceSettings
 from txray.analysis.square import square_of
 from txray.errors import ShapeError, UnknownNameError, UsageError
@@ -68,8 +68,9 @@ def report(
             (`step`), or those of all comparisons of the report together (`all`).
         title: plain text.
         comparisons: of these stages, instead of those of every two consecutive stages, layer by layer; the arguments
-            from `layer` to `family` have no effect then. If the stages are two models on two texts, by default
-            the models are compared on each text and the texts in each model, see `Decomposition`.
+            from `layer` to `family` have no effect then. If the stages are two models on two texts, by default the
+            models are compared on each text and the texts in each model, see `Decomposition`; with a family of `all`,
+            consecutive stages are.
         sections: the story, in order; one section per comparison by default.
 
     Returns:
@@ -98,11 +99,10 @@ def report(
             "fdr": fdr,
             "seed": seed,
         }
-        square = _square(stages, layer, feature_type) if permutations else None
+        square = _square(stages, layer, feature_type) if permutations and family == "step" else None
         if square is not None:
             effects = Decomposition.of(square, layers=layer, **tests, **options)
             comparisons = [pair for margins in effects.comparisons.values() for pair in margins.values()]
-            comparisons = one_family(comparisons) if family == "all" else comparisons
             first = [decomposition_section(effects, name) for name in effects.layers]
         else:
             comparisons = _consecutive(stages, layer, tests, options, family)

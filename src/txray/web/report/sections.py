@@ -127,7 +127,8 @@ def decomposition_section(decomposition: Decomposition, layer: str) -> Section:
             ),
             Picture(
                 plots.model_and_text(decomposition, layer),
-                "Above the diagonal, the model moves a neuron farther than the text does.",
+                "Above the diagonal, the model moves a neuron farther than the text does; what is not significant may "
+                "be chance.",
             ),
         ],
     )
