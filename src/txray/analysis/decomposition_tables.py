@@ -85,7 +85,9 @@ def layer_rows(
     """Return the row of `Decomposition.margins` of one comparison, whose rows of neurons are given."""
     summary = comparison.summary
     folds = FoldCounts.of(comparison.before, comparison.after)
-    draw = matched_draws(folds, 1, settings.seed, match_text=summary["text_matched"])[0]
+    draw = matched_draws(
+        folds, 1, settings.seed, match_text=summary["text_matched"], paired=bool(summary["paired"])
+    )[0]
     p_value = layer_p_value(
         draw,
         chi_square,

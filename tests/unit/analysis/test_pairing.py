@@ -49,7 +49,7 @@ def test_one_more_or_one_less_document_changes_hardly_anything() -> None:
         assert other.summary["paired"] is True
         assert other.summary["documents_in_common"] == min(N, end)
         assert other.summary["folds_in_common"] == other.summary["folds_with_words"] - 1
-        assert abs(other.summary["changed"] - same.summary["changed"]) <= 1
+        assert abs(other.summary["changed"] - same.summary["changed"]) <= 3
         difference = (other.neurons["z_score"] - same.neurons["z_score"]).drop_nulls().abs()
         assert difference.median() < 0.3
         assert difference.max() < 4
