@@ -261,7 +261,7 @@ class Decomposition(SavedResult):
             layer: required only if there are several.
 
         Raises:
-            UnknownNameError, UsageError: an unknown figure, or as `layer`.
+            UnknownNameError, UsageError: an unknown figure or layer.
         """
         from txray import plots
 

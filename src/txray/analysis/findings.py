@@ -78,7 +78,7 @@ class Findings:
         """Count the neurons of a comparison.
 
         Args:
-            neurons: rows of `Comparison.neurons`, of several layers if there is a column `layer`; without the columns
+            neurons: rows of `Comparison.neurons`, of several layers if they have a column for it; without the columns
                 of the tests, or with nulls in them, nothing or not everything is tested.
             fdr: false discovery rate of the tests; None if there are none.
             pending: whether what is untested is going to be tested.

@@ -59,7 +59,7 @@ def match_models(
         corpus: the documents that both read; with labels, if classifiers are matched by `ablation`.
         by: `activation` or `ablation`; the latter reads the text once for each neuron.
         layer: a layer of `before_model`.
-        layer_after: a layer of `after_model`; `layer` by default.
+        layer_after: a layer of `after_model`; the same as of the first model by default.
         names: names of the two models; those of their types by default.
         max_words: maximum number of words to read, by `activation`; all by default.
         max_documents: maximum number of documents, by `ablation`, chosen by a hash of their ids; all by default.

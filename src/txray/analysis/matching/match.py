@@ -251,7 +251,7 @@ def match(
         before: a stage: in memory, its folder, or its preferences.
         after: another one, of the same feature type.
         layer: of `before`; required only if the stage has several layers.
-        layer_after: of `after`; the same as `layer` by default.
+        layer_after: of `after`; the same layer by default.
         feature_type: the feature type (of stages).
         weight: what the preference distributions normalise.
         min_wins: minimum number of selected activations of a neuron. Two rarer ones may prefer the same single word by
