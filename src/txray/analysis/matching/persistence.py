@@ -72,7 +72,8 @@ class Persistence(SavedResult):
         neurons: polars, one row per such neuron and later stage: neuron, stage, state (one of `PERSISTENCE_STATES`),
             affinity (with itself), q_value (null with too few wins).
         first: name of the first stage.
-        layer, feature_type: of the preferences.
+        layer: of the preferences.
+        feature_type: theirs.
         min_wins: minimum number of selected activations.
         false_match_rate: share of the neurons called themselves that may be due to chance, at each stage.
 
