@@ -42,10 +42,7 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
             for row in rows.iter_rows(named=True)
         ]
         best = rows.row(0, named=True)
-        title = (
-            f"{sanitize(best['feature'])} is the {noun} that a single neuron marks best: AUROC "
-            f"{format_number(best['auroc'])}"
-        )
+        title = f"{sanitize(best['feature'])} is the {noun} that a single neuron marks best: AUROC {_auroc(best['auroc'])}"
         subtitle = (
             f"Best neuron of {_number(len(rows), len(ranking.concepts), noun)}, 95% intervals over documents"
         )
@@ -56,7 +53,7 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         title = (
             f"{sanitize(feature)}: {plural(concept['significant'], 'neuron')} of {concept['tested']:,} "
             f"{'tells' if concept['significant'] == 1 else 'tell'} it from other words better than chance; the best "
-            f"has an AUROC of {format_number(concept['auroc'])}{' (low activations)' if concept['auroc'] < 0.5 else ''}"
+            f"has an AUROC of {_auroc(concept['auroc'])}"
         )
         subtitle = f"Best {plural(len(rows), 'neuron')} of the {noun}, with 95% intervals over documents"
     figure = go.Figure()
@@ -66,7 +63,7 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         for control, auroc in zip(rows["control"], rows["auroc"], strict=True)
     ]
     figure.add_scatter(
-        name="random groups of words of the same size, mean",
+        name=f"random groups of {'documents' if ranking.feature_type == 'label' else 'words'} of the same size, mean",
         x=mirrored,
         y=heights,
         mode="markers",
@@ -81,7 +78,8 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         title=title,
         subtitle=subtitle,
         caption=f"{sanitize(ranking.stage)} · {', '.join(map(sanitize, ranking.layers[:3]))}"
-        f"{', ...' if len(ranking.layers) > 3 else ''} · {significant_label(ranking.fdr)}",
+        f"{', ...' if len(ranking.layers) > 3 else ''}"
+        f"{'' if feature is None else f' · better than chance: {significant_label(ranking.fdr)}'}",
     )
 
 
@@ -161,6 +159,10 @@ def _interval(row: dict[str, float | None], side: str) -> str:
     if low is None or high is None:
         return ", interval unknown: too few documents"
     return f" ({format_number(low)} to {format_number(high)})"
+
+
+def _auroc(value: float) -> str:
+    return f"{value:.3f}{' (low activations)' if value < 0.5 else ''}"
 
 
 def _neuron(row: dict[str, object], layers: tuple[str, ...]) -> str:

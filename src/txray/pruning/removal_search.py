@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from txray.capture.roles import Role, layer_roles
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import ChanceWarning, UnknownNameError, UsageError, warn_user
 from txray.hashing import splitmix64
 from txray.models.fingerprint import model_fingerprint
 from txray.models.load import as_model
@@ -21,6 +21,7 @@ from txray.models.text_model import TextModel
 from txray.progress import progress
 from txray.pruning.advice import LAYER_SCHEMA, STEP_SCHEMA, Advice
 from txray.pruning.bootstrap import Bootstrap
+from txray.pruning.chance import chance_note
 from txray.pruning.evaluation import Evaluator, Model, evaluator
 from txray.pruning.fisher import fisher_importance
 from txray.pruning.loss_bounds import UNITS, Loss, loss_of, smallest_bound
@@ -82,6 +83,9 @@ def advise(
         CorpusError: a text that cannot be scored on.
         CaptureError: the model fails, or a loss has no gradient.
 
+    Warns:
+        ChanceWarning: the unpruned model is not better than chance on the documents for verification.
+
     Example:
         >>> advice = advise(model, corpus, lose_at_most=0.5)  # doctest: +SKIP
         >>> advice.masks()  # doctest: +SKIP
@@ -94,6 +98,8 @@ def advise(
             raise UsageError(f"advise: {name}={value}; pass a number between {low:g} and {high:g}")
     if widths not in get_args(Widths):
         raise UnknownNameError.of("widths", widths, get_args(Widths))
+    if max_documents is not None and (type(max_documents) is not int or max_documents < 1):
+        raise UsageError(f"advise: max_documents={max_documents}; pass a positive integer, or None for all")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise UsageError(f"advise: seed={seed}; pass an integer from 0 to 2^63 - 1")
     model = as_model(model)
@@ -140,6 +146,7 @@ def advise(
         "verification_documents": verify.inputs.n_documents,
         "verification_groups": verify.inputs.n_groups,
         "unpruned": tests.unpruned_value,
+        "not_above_chance": bool(tests.chance_note),
         "smallest_bound": smallest_bound(tests.metric, verify.inputs.n_documents, level),
         "model": model_fingerprint(model.module if isinstance(model, TextModel) else model),
         "texts": {"choose": choose.inputs.digest, "verify": verify.inputs.digest},
@@ -251,6 +258,14 @@ class _Tests:
             raise UnknownNameError.of("metric with a bound for this model", metric, names)
         self.metric = metric or names[0]
         self.unpruned_value = self._bootstrap[verify].metrics(self._unpruned[verify]).observed[self.metric]
+        self.chance_note = chance_note(self._bootstrap[verify].chance(self._unpruned[verify]), self.metric)
+        if self.chance_note:
+            warn_user(
+                f"advise: the unpruned model is not better than chance: {self.chance_note}; there is nothing to lose, "
+                "so the advice is meaningless: advise on a trained model, on documents with the labels that it was "
+                "trained on",
+                ChanceWarning,
+            )
 
     def search(
         self, plan: _Removal, label: str, steps: list[tuple[Any, ...]]

@@ -260,6 +260,8 @@ def rank_neurons(
     """
     if not 0 < fdr < 1:
         raise UsageError(f"rank_neurons: fdr={fdr}; it must lie between 0 and 1, such as 0.05")
+    if type(seed) is not int or seed < 0:
+        raise UsageError(f"rank_neurons: seed={seed}; pass an integer of at least 0")
     subject = StageFolder.open(stage) if not isinstance(stage, Stage | StageFolder) else stage
     feature_types = list(dict.fromkeys(name for _, name in subject.histograms))
     if feature_type not in feature_types:
