@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.evidence import (
+    displacement,
     effects,
     groups,
     matching,
@@ -30,6 +31,8 @@ TABLES: dict[str, Measured] = {
     "calibration-of-statistics": statistics.calibration,
     "statistics": statistics.comparison_of_statistics,
     "statistics-by-condition": statistics.by_condition,
+    "displacement": displacement.measured,
+    "displacement-of-a-pretrained-model": displacement.pretrained,
     "synthetic": synthetic_pair.ranking,
     "strata": synthetic_pair.strata,
     "states": synthetic_pair.states,

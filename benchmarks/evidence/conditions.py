@@ -27,7 +27,8 @@ class Condition:
         document_words: words of a document.
         group: documents that depend on each other.
         burst: share of the words of such a group that are its own.
-        competition: share of all wins of one neuron that grows.
+        competition: share of all wins of one neuron that grows, and takes a random sample of the words of each other.
+        displacement: the same, but it takes more of some words than of others.
         lengths: minimum and maximum number of words that a neuron prefers.
         selection: of activations.
         same: whether both stages read the same documents.
@@ -40,6 +41,7 @@ class Condition:
     group: tuple[int, int] = (1, 1)
     burst: float = 0.2
     competition: float = 0.0
+    displacement: float = 0.0
     lengths: tuple[int, int] = (3, 300)
     selection: str = "max-1"
     same: bool = False
@@ -94,3 +96,14 @@ CHANGED = (
     Condition("competition", competition=0.3),
 )
 """About half of the neurons change, in one of six ways."""
+
+DISPLACED = (
+    Condition("same documents", displacement=0.3, same=True),
+    Condition("different documents", displacement=0.3),
+    Condition("other topics", displacement=0.3, shift=1.0),
+    Condition("sizes 20:1", displacement=0.3, words=(200_000, 10_000)),
+    Condition("max-3", displacement=0.3, selection="max-3"),
+    Condition("random sample of words taken", competition=0.3),
+    Condition("no neuron grows"),
+)
+"""One neuron grows to 30% of the wins, with the other neurons as they were, or with changes in about half of them."""

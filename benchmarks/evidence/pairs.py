@@ -46,6 +46,7 @@ def stages(
         appeared=0,
         rarer=0,
         competition=condition.competition,
+        displacement=condition.displacement,
         seed=seed,
         **shares,
     )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from txray.activations import read_activations as read_activations
     from txray.analysis import Comparison as Comparison
     from txray.analysis import ConceptRanking as ConceptRanking
+    from txray.analysis import Decomposition as Decomposition
     from txray.analysis import LayerSimilarity as LayerSimilarity
     from txray.analysis import Matching as Matching
     from txray.analysis import ModelMatching as ModelMatching
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from txray.capture import Layer as Layer
     from txray.capture import Selection as Selection
     from txray.capture.collect import collect as collect
+    from txray.capture.decompose import decompose as decompose
     from txray.capture.layer_similarity import layer_similarity as layer_similarity
     from txray.capture.output.output_tokens import output_tokens as output_tokens
     from txray.corpus import Corpus as Corpus

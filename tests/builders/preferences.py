@@ -79,6 +79,9 @@ def contexts(activation: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def arrays(preferences: Preferences) -> dict[str, NDArray[np.generic]]:
-    """The columns, for comparing two preferences."""
+    """The columns, and those of the runner-ups if they are known, for comparing two preferences."""
     names = ("features", "corpus_counts", "fold", "neuron", "feature_id", "count", "sum", "sum_sq", "max")
-    return {name: getattr(preferences, name) for name in names}
+    columns = {name: getattr(preferences, name) for name in names}
+    if preferences.runner_ups is not None:
+        columns |= {f"runner_ups.{name}": array for name, array in vars(preferences.runner_ups).items()}
+    return columns

@@ -15,13 +15,13 @@ import txray
 from txray import errors
 
 PUBLIC = """
-    CollectSpec Comparison ConceptRanking Corpus Dashboard Document Layer LayerSimilarity Mask Matching
-    ModelMatching Persistence Preferences Pruning SaveActivations Selection Stage StageFolder StoredActivations
-    SyntheticPair Tagger TextModel Timeline Tracker collect compare demo_corpus layer_similarity load_autoencoder
-    load_model masked match match_models output_tokens persistence prune rank_neurons read_activations read_corpus
-    replay report serve synthetic_pair timeline token_tags
-    activations analysis capture corpus engines errors experiment models plots preferences pruning synthetic
-    tracking training web __version__
+    CollectSpec Comparison ConceptRanking Corpus Dashboard Decomposition Document Layer LayerSimilarity
+    Mask Matching ModelMatching Persistence Preferences Pruning SaveActivations Selection Stage
+    StageFolder StoredActivations SyntheticPair Tagger TextModel Timeline Tracker __version__ activations
+    analysis capture collect compare corpus decompose demo_corpus engines errors experiment
+    layer_similarity load_autoencoder load_model masked match match_models models output_tokens
+    persistence plots preferences prune pruning rank_neurons read_activations read_corpus replay report
+    serve synthetic synthetic_pair timeline token_tags tracking training web
 """
 PACKAGES = """
     activations analysis capture corpus engines experiment models plots preferences pruning synthetic tracking

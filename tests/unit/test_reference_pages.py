@@ -71,6 +71,7 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
     prunings = [pruned(seed, comparison) for seed in (0, 1)]
     rankings = [txray.rank_neurons(stage) for stage in stages]
     shift = rankings[0].compare(rankings[1])
+    effects = txray.Decomposition.of([stages[0], stages[0], stages[1], stages[1]], permutations=20)
     similarity = layer_similarity(*models, text, layers=["rnn"], max_words=300)
     return {
         "Preferences.table": stages[0].preferences().table(),
@@ -101,6 +102,9 @@ def tables(stages: list[Stage], comparison: Comparison) -> dict[str, pl.DataFram
             txray.demo_corpus("encyclopedia", words=3_000),
             feature="NN",
         ).curve,
+        "Decomposition.margins": effects.margins,
+        "Decomposition.neurons": effects.neurons,
+        "Decomposition.verdicts": effects.verdicts,
         **{
             f"Pruning.{name}": getattr(prunings[0], name)
             for name in ("effects", "random", "sets", "resamples")
@@ -166,7 +170,7 @@ def test_the_glossary_is_sorted_and_its_terms_are_used() -> None:
 
 def test_the_glossary_has_the_states_of_neurons(comparison: Comparison) -> None:
     states = comparison.neurons.schema["confident_state"].categories.to_list()  # type: ignore[attr-defined]
-    assert len(states) == 5
+    assert len(states) == 6
     assert all(f"- **{state}**: state of a neuron" in page("glossary.md") for state in states)
 
 

@@ -7,6 +7,8 @@ from txray.analysis.comparison import Comparison, compare
 from txray.analysis.concepts.ranking import ConceptRanking, rank_neurons
 from txray.analysis.concepts.shift import ConceptShift
 from txray.analysis.correlation import RankCorrelation, rank_correlation
+from txray.analysis.decomposition import Decomposition
+from txray.analysis.decomposition_tables import COMPARED, MARGINS, VERDICTS
 from txray.analysis.distances import DISTANCES, hellinger, hellinger_length, hellinger_published_code
 from txray.analysis.effect_sizes import EffectSize, effect_size
 from txray.analysis.equivalence import Equivalence
@@ -22,6 +24,7 @@ from txray.analysis.matching.match import Matching, match
 from txray.analysis.matching.model_matching import MATCH_BY, ModelMatching
 from txray.analysis.matching.persistence import PERSISTENCE_STATES, Persistence, persistence
 from txray.analysis.neuron_change import NeuronChange
+from txray.analysis.significance.families import one_family
 from txray.analysis.significance.rarefaction import rarefied_lengths
 from txray.analysis.states import CONFIDENT_STATES, SHOWN_STATES, STATES
 from txray.analysis.summaries import change_measures, stage_measures
@@ -32,8 +35,10 @@ from txray.analysis.totals import compare_totals
 
 __all__ = [
     "CHANGES",
+    "COMPARED",
     "CONFIDENT_STATES",
     "DISTANCES",
+    "MARGINS",
     "MATCH_BY",
     "MATCH_STATES",
     "MEASURES",
@@ -41,12 +46,14 @@ __all__ = [
     "REFERENCES",
     "SHOWN_STATES",
     "STATES",
+    "VERDICTS",
     "BestMatches",
     "ChanceSimilarity",
     "Comparison",
     "ConceptRanking",
     "ConceptShift",
     "CrossMoments",
+    "Decomposition",
     "EffectSize",
     "Equivalence",
     "Findings",
@@ -75,6 +82,7 @@ __all__ = [
     "mass_divergence",
     "mass_match",
     "match",
+    "one_family",
     "persistence",
     "procrustes",
     "rank_correlation",

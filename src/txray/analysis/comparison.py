@@ -22,15 +22,17 @@ from txray.analysis.significance.tests import (
 )
 from txray.analysis.states import ONE_SIDED, STATES
 from txray.analysis.subjects import (
-    document_lengths,
     preferences_of,
     require_comparable,
     require_tagged,
     same_documents,
+    same_model,
     stage_of,
     subject,
     tagged_stages,
+    text_facts,
 )
+from txray.analysis.test_facts import pairing_sentence
 from txray.arguments import checked_call
 from txray.errors import UsageError
 from txray.notebook import card
@@ -42,10 +44,8 @@ from txray.preferences.tags import token_tags
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_FIGURES = (
-    *("hellinger_length", "volcano", "states", "length_shift", "gained_table"),
-    *("most_changed_neurons", "least_changed_neurons"),
-)
+_CHANGED_NEURONS = ("most_changed_neurons", "least_changed_neurons")
+_FIGURES = ("hellinger_length", "volcano", "states", "length_shift", "gained_table", *_CHANGED_NEURONS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,8 @@ class Comparison(SavedResult):
             the tests, see `test`.
         summary: counts of the states and means over neurons, plain JSON values.
         same_documents: whether both stages read the same documents; None if unknown.
+        same_model: whether the same model, read in the same way, gave both stages: then only the text can explain
+            differences. None if unknown.
         tagged: both stages with tokens and parts of speech of the layer, if these were collected and tokens are
             compared; else None.
     """
@@ -74,6 +76,7 @@ class Comparison(SavedResult):
     neurons: pl.DataFrame
     summary: Mapping[str, Any]
     same_documents: bool | None = None
+    same_model: bool | None = None
     tagged: tuple[Stage, Stage] | None = None
 
     @property
@@ -97,6 +100,11 @@ class Comparison(SavedResult):
         return bool(self.summary.get("text_matched", False))
 
     @property
+    def only_text(self) -> bool:
+        """Return whether only the text can explain differences: one model read two texts."""
+        return bool(self.same_model) and not self.same_documents
+
+    @property
     def fdr(self) -> float | None:
         """Return the false discovery rate of the tests; None if there are none."""
         return float(self.summary["fdr"]) if self.tested else None
@@ -104,7 +112,7 @@ class Comparison(SavedResult):
     @property
     def findings(self) -> Findings:
         """Return counts of observed and tested states, and the sentences that report them."""
-        return Findings.of(self.neurons, self.fdr)
+        return Findings.of(self.neurons, self.fdr, only_text=self.only_text)
 
     def test(
         self,
@@ -140,22 +148,20 @@ class Comparison(SavedResult):
         - `win_rate_before`, `win_rate_after`: selected activations per word; `rate_p_value`, `rate_q_value` of their
           difference; `absence_p_value`: the probability that a neuron with wins in one stage only still responds in the
           other, at a tenth of its rate, and was merely not observed; `confident_state`: the state, or `undecided` for
-          an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare.
+          an avoided or gained neuron whose rates do not differ significantly, or that may merely have become rare, and
+          `displaced` for changes that the growth or decline of another neuron explains (see the page on concepts):
+          `displaced_by`, with `displaced_share`, `displaced_p_value`, `displaced_q_value` and `displaced_z_score`.
         - `rarefied_length_before`, `rarefied_length_after`: expected lengths at equal numbers of activations.
         - `detectable`: the corrected distance at which half of the neurons with as many wins would be significant; null
           if not even a complete change would be (see `txray.analysis.power`). `min_effect`: as passed.
-        - `text_matched`: whether the texts were matched for all columns of this list except win rates and lengths.
+        - `text_matched`: whether texts were matched for all of these columns except win rates and lengths.
 
         Args:
             distance: the distance to test: `hellinger`, `jensen-shannon` or `total-variation`.
             permutations: maximum number of permutations per neuron; a few hundred are enough for most neurons.
-            fdr: false discovery rate.
-            seed: random seed; the same seed gives the same numbers.
-            splits: number of random splits of the folds into halves, for `signal` and `hellinger_corrected`.
-            draws: number of random downsamplings to average. With more, results depend less on the seed. The chi-square
-                averages at most three.
-            statistic: what the p-values are of: `chi-square`, of what neurons select given how often each feature
-                occurs, or the `distance`, which finds fewer changes (see the page on evidence).
+            fdr, seed: false discovery rate, and random seed; the same seed gives the same numbers.
+            splits, draws: numbers of random splits of the folds into halves, and of random downsamplings to average.
+            statistic: `chi-square`, or the `distance`, which finds fewer changes (see the page on evidence).
             text_matched: whether to test at equal text; None matches texts that differ.
             min_effect: corrected Hellinger distance that a change must exceed to be significant. Then p-values are of
                 "moved by at most `min_effect`": the larger of the permutation test's and of the interval's.
@@ -168,16 +174,19 @@ class Comparison(SavedResult):
             PowerWarning: too few folds with documents, or too few permutations, for any neuron to be significant.
             DocumentLengthWarning: documents of one stage are more than 2.5 times as long as those of the other.
         """
-        return self._tested(
+        return self.tested_with(
             SignificanceSettings(
                 distance, permutations, fdr, seed, splits, draws, statistic, text_matched, min_effect
             )
         )
 
-    def _tested(self, settings: SignificanceSettings) -> Comparison:
+    def tested_with(self, settings: SignificanceSettings) -> Comparison:
+        """Return a copy with tests of significance; see `test`."""
         warn_of_lengths(self.summary)
+        in_common = float(self.summary.get("words_in_common", 0))
+        sides, same = (self.before, self.after), self.same_documents
         neurons, summary = tested_neurons(
-            self.before, self.after, self.weight, self.neurons, settings, same_documents=self.same_documents
+            *sides, self.weight, self.neurons, settings, same_documents=same, words_in_common=in_common
         )
         return replace(self, neurons=neurons, summary={**self.summary, **summary})
 
@@ -189,7 +198,8 @@ class Comparison(SavedResult):
             tests = "; ".join((self.findings.changes, f"significant: {', '.join(one_sided)}"))
         counts = ", ".join(f"{number[state]} {state}" for state in STATES)
         stages = f"{self.before.stage!r} -> {self.after.stage!r}"
-        return f"Comparison({stages}, {self.feature_type!r}: {counts}; {tests})"
+        weights = ", same weights" if self.same_model else ""
+        return f"Comparison({stages}, {self.feature_type!r}{weights}: {counts}; {tests})"
 
     def _repr_html_(self) -> str:
         sentences = self.findings.sentences(self.before.stage, self.after.stage)
@@ -199,6 +209,7 @@ class Comparison(SavedResult):
             sentences.append(f"Of {len(compared):,} shared neurons: {distance.average(compared, 'mean')}.")
         if self.tested:
             sentences.append(f"The layer as a whole: {CORRECTED} {corrected_words(self.summary)}.")
+            sentences.append(pairing_sentence(self.summary))
         table = most_changed_html(self.neurons, (self.before, self.after), distance, self.fdr)
         title = f"{self.before.stage} → {self.after.stage} (layer {self.layer}, {self.feature_type})"
         return card(title, sentences, table)
@@ -217,9 +228,6 @@ class Comparison(SavedResult):
 
         Raises:
             UsageError: the comparison is untested.
-
-        Example:
-            >>> comparison.changed().head(3)
         """
         if self.fdr is None:
             raise UsageError("changed: the comparison is untested; test it first, with comparison.test()")
@@ -249,15 +257,12 @@ class Comparison(SavedResult):
         Raises:
             UnknownNameError: an unknown figure.
             UsageError: the figure needs tests, or parts of speech, and there are none.
-
-        Example:
-            >>> comparison.plot("volcano").show()
         """
         from txray import plots
 
         name = figure_name(figure, _FIGURES)
         draw: Callable[..., go.Figure] = getattr(plots, name)
-        if not name.endswith("changed_neurons"):
+        if name not in _CHANGED_NEURONS:
             return draw(self)
         tagged = require_tagged(self.tagged, f"figure {name!r}")
         pos = compare(*tagged, layer=self.layer, feature_type="pos", weight=self.weight, permutations=0)
@@ -282,6 +287,7 @@ def stored_settings(comparison: Comparison) -> dict[str, Any]:
     return {
         "weight": comparison.weight,
         "same_documents": comparison.same_documents,
+        "same_model": comparison.same_model,
         "tagged": comparison.tagged is not None,
     }
 
@@ -292,12 +298,7 @@ def restored(
     summary: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Comparison:
-    """Return a saved comparison.
-
-    Args:
-        stages: before and after, with at least what was compared.
-        neurons, summary: as saved.
-        settings: its layer, its feature type, and its `stored_settings`.
+    """Return a saved comparison of two stages, from its table and summary, its layer and type, and `stored_settings`.
 
     Raises:
         ValueError: the table does not fit the stages.
@@ -313,6 +314,7 @@ def restored(
         neurons,
         summary,
         settings["same_documents"],
+        settings.get("same_model"),  # not in folders of earlier versions
         tagged_stages(*stages, layer) if settings["tagged"] else None,
     )
 
@@ -370,30 +372,20 @@ def compare(
         )
     if permutations < 0:
         raise UsageError(f"compare: permutations={permutations}; pass a positive number, or 0 for no tests")
-    settings = (
-        SignificanceSettings(
-            distance,
-            permutations,
-            fdr,
-            seed,
-            statistic=statistic,
-            text_matched=text_matched,
-            min_effect=min_effect,
-        )
-        if permutations
-        else None
-    )
+    of_test: dict[str, Any] = {"text_matched": text_matched, "min_effect": min_effect, "statistic": statistic}
+    settings = SignificanceSettings(distance, permutations, fdr, seed, **of_test) if permutations else None
     sides = subject(before), subject(after)
     p, q = (preferences_of(side, layer, feature_type) for side in sides)
     require_comparable(p, q)
-    neurons = neuron_table(p, q, weight)
+    neurons, one_model = neuron_table(p, q, weight), same_model(*sides, p.layer)
     comparison = Comparison(
         p,
         q,
         weight,
         neurons,
-        {**summary_of(p, q, weight, neurons), **document_lengths(*sides)},
+        {**summary_of(p, q, weight, neurons), **text_facts(*sides), "same_model": one_model},
         same_documents(*sides),
+        one_model,
         tagged_stages(*sides, p.layer) if p.feature_type == "token" else None,
     )
-    return comparison if settings is None else comparison._tested(settings)
+    return comparison if settings is None else comparison.tested_with(settings)

@@ -7,11 +7,19 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from txray.analysis.rules import is_tested, q_value_is_significant, size_of_change, tested_state
+from txray.analysis.rules import (
+    is_changed,
+    is_displaced,
+    is_tested,
+    size_of_change,
+    tested_state,
+)
 from txray.analysis.shown_distance import corrected_words, power_words
 from txray.analysis.states import (
+    DISPLACED,
     NOT_SIGNIFICANT,
     ONE_SIDED,
+    SAME_WEIGHTS,
     STATE_NAMES,
     change_label,
     test_label,
@@ -37,9 +45,13 @@ class Findings:
         layers: number of layers.
         tested_layers: number of layers whose tests are done.
         pending: whether the other layers are going to be tested.
+        displaced_by: neuron -> number of displaced neurons that it explains, most first; empty for several layers.
         text_matched: whether the tests are at equal text.
         min_effect: corrected distance that a change had to exceed; 0 if any change counts.
         sizes: how far tested neurons moved, and would have had to: see `rules.size_of_change`; empty without tests.
+        only_text: whether one model read two texts, so that only these can explain differences.
+        family_size: largest number of tests over which q-values were adjusted together; 0 if unknown.
+        tested_of_layer: largest number of tested neurons of a layer.
     """
 
     fdr: float | None
@@ -54,9 +66,15 @@ class Findings:
     text_matched: bool = False
     min_effect: float = 0.0
     sizes: Mapping[str, float | None] = field(default_factory=dict)
+    displaced_by: Mapping[int, int] = field(default_factory=dict)
+    only_text: bool = False
+    family_size: int = 0
+    tested_of_layer: int = 0
 
     @classmethod
-    def of(cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False) -> Findings:
+    def of(
+        cls, neurons: pl.DataFrame, fdr: float | None, *, pending: bool = False, only_text: bool = False
+    ) -> Findings:
         """Count the neurons of a comparison.
 
         Args:
@@ -64,13 +82,16 @@ class Findings:
                 of the tests, or with nulls in them, nothing or not everything is tested.
             fdr: false discovery rate of the tests; None if there are none.
             pending: whether what is untested is going to be tested.
+            only_text: whether one model read two texts.
         """
         several = "layer" in neurons.columns
         layers = neurons["layer"].n_unique() if several else 1
         observed = _counts(neurons["state"])
         rows = neurons.filter(is_tested()) if "confident_state" in neurons.columns else neurons.clear()
         if fdr is None or not len(rows):
-            return cls(fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0)
+            return cls(
+                fdr, observed, {}, {}, 0, 0, layers, 0, pending and len(neurons) > 0, only_text=only_text
+            )
         tried = rows.filter(pl.col("q_value").is_not_null())
         return cls(
             fdr,
@@ -78,13 +99,17 @@ class Findings:
             _counts(rows["state"]),
             _counts(neurons.select(tested_state())["confident_state"]),
             len(tried),
-            tried.filter(q_value_is_significant(fdr)).height,
+            tried.filter(is_changed(fdr)).height,
             layers,
             rows["layer"].n_unique() if several else 1,
             pending and len(rows) < len(neurons),
             "text_matched" in rows.columns and bool(rows["text_matched"].any()),
             float(rows["min_effect"].max() or 0) if "min_effect" in rows.columns else 0.0,  # type: ignore[arg-type]
             size_of_change(rows, fdr),
+            {} if several else _displacers(rows),
+            only_text,
+            int(rows["family_size"].to_numpy().max()) if "family_size" in rows.columns else 0,
+            int(tried["layer"].value_counts()["count"].to_numpy().max(initial=0)) if several else len(tried),
         )
 
     @property
@@ -116,7 +141,10 @@ class Findings:
     @property
     def changed_how(self) -> str:
         """Return what significant neurons did: `changed significantly`, or `changed by at least 0.2`."""
-        return change_label(self.min_effect)
+        if not self.only_text:
+            return change_label(self.min_effect)
+        size = f"by at least {self.min_effect:g}" if self.min_effect else "significantly"
+        return f"{'differs' if self.changed == 1 else 'differ'} {size} between the texts"
 
     @property
     def changes(self) -> str:
@@ -125,7 +153,7 @@ class Findings:
             return f"observed, {self.progress}"
         if not self.tested:
             return "no neuron in both stages is active enough to be tested"
-        return f"{self.changed_words}{self._size_of_tested}"
+        return f"{self.changed_words}{self._size_of_tested}{self._displaced}"
 
     @property
     def changed_words(self) -> str:
@@ -133,6 +161,7 @@ class Findings:
         if not self.tested_layers or self.fdr is None or not self.tested:
             return self.changes
         label = test_label(self.fdr, text_matched=self.text_matched)
+        label += ", same weights" if self.only_text else ""
         tested = plural(self.tested, "tested neuron")
         count = f"{self.changed:,} of {tested} in both stages {self.changed_how} ({label})"
         return f"{count}{self._size_of_changed}" if self.changed else f"{count}; {self.power}"
@@ -154,6 +183,23 @@ class Findings:
     def power(self) -> str:
         """Return which changes would have been found, in words; empty if nothing is tested."""
         return power_words(self.sizes.get("median_detectable"), self.min_effect) if self.tested else ""
+
+    @property
+    def _displaced(self) -> str:
+        """Return how many neurons are displaced, to append to how many changed."""
+        return f"; {self.displacement}" if self.displacement else ""
+
+    @property
+    def displacement(self) -> str:
+        """Return how many neurons are displaced, and by which, in words: `18 displaced, 12 of them by neuron 7`."""
+        number = self.states.get(DISPLACED, 0)
+        text = f"{number:,} {DISPLACED}"
+        if not number or not self.displaced_by:
+            return text if number else ""
+        neuron, explained = next(iter(self.displaced_by.items()))
+        if explained == number:
+            return f"{text} by neuron {neuron}"
+        return f"{text}, {explained:,} of them by neuron {neuron}"
 
     @property
     def one_sided(self) -> str:
@@ -197,7 +243,8 @@ class Findings:
         Args:
             before, after: names of the stages to show.
         """
-        return [self._observation(before, after), *self._tests()]
+        weights = [SAME_WEIGHTS] if self.only_text else []
+        return [self._observation(before, after), *self._tests(), *weights]
 
     def _observation(self, before: str, after: str) -> str:
         shared, verb = self.observed.get("shared", 0), "is" if self.observed.get("shared", 0) < 2 else "are"
@@ -223,14 +270,30 @@ class Findings:
             headline = f"{self.progress}: {headline[0].lower()}{headline[1:]}"
         power = f"{self.power[0].upper()}{self.power[1:]}." if self.power else ""
         sentences = [*filter(None, (f"{headline}.", power)), f"{one_sided}."]
+        if self.displacement:
+            sentences.append(
+                f"Not counted as changed: {self.displacement}, because the words that another neuron took or gave "
+                "explain their change."
+            )
         if not self.finished:
             missing = self.layers - self.tested_layers
             verb = "is" if self.untested == 1 else "are"
             untested = f"{plural(self.untested, 'neuron')} of {plural(missing, 'layer')}"
             sentences.append(f"{untested} {verb} {untested_label(self.pending)}.")
         if self.layers > 1:
-            sentences.append("The FDR is controlled within each layer.")
+            over = f"over the {self.family_size:,} tests of all layers and steps"
+            sentences.append(
+                f"The FDR is controlled {over if self.family_size > self.tested_of_layer else 'within each layer'}."
+            )
         return sentences
+
+
+def _displacers(rows: pl.DataFrame) -> dict[int, int]:
+    """Return neuron -> number of displaced neurons that it explains, most first."""
+    if "displaced_by" not in rows.columns:
+        return {}
+    counts = rows.filter(is_displaced())["displaced_by"].drop_nulls().value_counts()
+    return dict(counts.sort(["count", "displaced_by"], descending=[True, False]).iter_rows())
 
 
 def _counts(states: pl.Series) -> dict[str, int]:

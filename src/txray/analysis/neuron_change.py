@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from txray.analysis.neuron_exchange import exchanged_words
 from txray.analysis.neuron_sentence import neuron_sentence
 from txray.analysis.rules import changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, ShownDistance, corrected_words
@@ -43,10 +44,14 @@ class NeuronChange:
         values: its row of `Comparison.neurons`: column -> value.
         words: (before, after) polars, one row per feature that it prefers, the most distinctive (highest lift) first:
             feature, wins (selected activations), lift, mean (activation).
+        exchanged: polars, one row per other neuron that shares words with it, the largest change first: neuron,
+            taken_before and taken_after (words that the other wins, with this one next behind it), won_before and
+            won_after (the other way round); empty if runner-ups are unknown, or the selection has none.
         names: (before, after) how well its most distinctive words, chosen on other documents, predict its wins; empty
             if that cannot be scored. See `Preferences.names`.
         tags: polars, one row per part of speech, most wins first: tag, wins_before, wins_after; empty if the stages
             were collected without `pos`, or preferences were compared.
+        only_text: whether one model read two texts, so that only these can explain a difference.
     """
 
     number: int
@@ -60,6 +65,8 @@ class NeuronChange:
     words: tuple[pl.DataFrame, pl.DataFrame]
     names: tuple[str, str]
     tags: pl.DataFrame
+    exchanged: pl.DataFrame
+    only_text: bool
     _tagged: tuple[Stage, Stage] | None = field(repr=False)
 
     @classmethod
@@ -81,6 +88,8 @@ class NeuronChange:
             (distinctive_features(before, number), distinctive_features(after, number)),
             (name_scores(before, [number]).facts[0], name_scores(after, [number]).facts[0]),
             _tags(number, after.layer, comparison.tagged),
+            exchanged_words(before, after, int(number)),
+            comparison.only_text,
             comparison.tagged,
         )
 
@@ -88,7 +97,7 @@ class NeuronChange:
     def sentence(self) -> str:
         """Return what happened to the neuron, in words; see `neuron_sentence`."""
         row = {**self.values, "significant": self.significant}
-        return neuron_sentence(row, self.feature_type, self.stages, self.fdr)
+        return neuron_sentence(row, self.feature_type, self.stages, self.fdr, only_text=self.only_text)
 
     def __repr__(self) -> str:
         before, after = (", ".join(map(repr, words["feature"].head(3))) or "nothing" for words in self.words)
@@ -103,6 +112,11 @@ class NeuronChange:
         if len(self.tags):
             headings = ("tag", *(f"wins in {stage}" for stage in self.stages))
             tables.append(table("Parts of speech", headings, self.tags.head(_LISTED).iter_rows()))
+        if len(self.exchanged):
+            stages = [f"{verb} in {stage}" for verb in ("loses", "wins") for stage in self.stages]
+            headings = ("other neuron", *stages)
+            rows = self.exchanged.head(_LISTED).iter_rows()
+            tables.append(table("Words that it loses to another neuron, or wins from it", headings, rows))
         title = f"Neuron {self.number}, layer {self.layer}: {self.stages[0]} → {self.stages[1]}"
         names = [
             f"Most distinctive words in {stage}, chosen on other documents: {facts}."

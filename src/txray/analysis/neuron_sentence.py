@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED, STATE_NAMES, change_label, test_label
+from txray.analysis.states import (
+    DISPLACED,
+    NOT_SIGNIFICANT,
+    NOT_TESTED,
+    STATE_NAMES,
+    change_label,
+    test_label,
+)
 from txray.text import plural
 
 _OBSERVED = f"Observed, {NOT_TESTED}."
@@ -19,6 +26,7 @@ def neuron_sentence(
     fdr: float | None,
     *,
     if_untested: str = _OBSERVED,
+    only_text: bool = False,
 ) -> str:
     """Return what a neuron prefers in two stages, how far it moved, and whether that is significant.
 
@@ -28,6 +36,7 @@ def neuron_sentence(
         stages: names of the two stages to show.
         fdr: false discovery rate of the tests; None if the layer of the neuron is not tested.
         if_untested: last sentence in that case.
+        only_text: whether one model read two texts.
     """
     lengths = row["length_before"], row["length_after"]
     parts = [preference_sentence(lengths, noun, stages)]
@@ -37,6 +46,8 @@ def neuron_sentence(
         features = plural(row["hellinger_length"], noun)
         parts.append(f"{PLAIN.name} {row['hellinger']:.3f} over {features}.")
     parts += [if_untested] if fdr is None else _verdict(row, fdr)
+    if only_text:
+        parts.append("The weights are the same in both stages: only the text can explain a difference.")
     return " ".join(parts)
 
 
@@ -51,7 +62,11 @@ def preference_sentence(lengths: tuple[int, int], noun: str, stages: tuple[str, 
 def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
     """Return the sentences about the tests."""
     level = test_label(fdr, text_matched=bool(row.get("text_matched")))
+    if row["confident_state"] == DISPLACED:
+        return [displacement_sentence(row, level)]
     if row["q_value"] is not None:
+        if row.get("family_size"):
+            level += f", over {row['family_size']:,} tests"
         verdict = _significant(row) if row["significant"] else _not_significant(row)
         corrected = f"{CORRECTED[0].upper()}{CORRECTED[1:]} with its 95% interval"
         null = f"{row['distance_null']:.3f} if nothing had changed"
@@ -65,6 +80,22 @@ def _verdict(row: Mapping[str, Any], fdr: float) -> list[str]:
         case "avoided" | "gained" as state:
             return [f"In use {STATE_NAMES[state]}: significant ({level}, q = {row['rate_q_value']:.3g})."]
     return ["Too rarely active to be tested."]
+
+
+def displacement_sentence(row: Mapping[str, Any], level: str) -> str:
+    """Return which neuron explains the change of a displaced neuron.
+
+    Args:
+        row: of `Comparison.neurons`, of a displaced neuron.
+        level: label of the tests.
+    """
+    share = row["displaced_share"]
+    verb = "takes" if share > 0 else "leaves it"
+    return (
+        f"Displaced by neuron {row['displaced_by']}, which {verb} {100 * abs(share):.0f} percentage points more of the "
+        f"words that would be this neuron's otherwise: without that neuron in both stages, the change is "
+        f"{NOT_SIGNIFICANT} ({level}, q = {row['displaced_q_value']:.3g})."
+    )
 
 
 def _significant(row: Mapping[str, Any]) -> str:

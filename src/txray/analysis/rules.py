@@ -6,6 +6,7 @@ import polars as pl
 
 from txray.analysis.states import (
     CONFIDENT_STATES,
+    DISPLACED,
     ONE_SIDED,
     SHOWN_STATES,
     STATE_NAMES,
@@ -16,11 +17,32 @@ from txray.analysis.states import (
 SURE = "hellinger_corrected_low"
 """Column of how far a neuron moved for sure: the lower bound of the 95% interval of its corrected distance."""
 
+_UNEXPLAINED = 0.5
+"""Largest share of the z-score of a change that may be left if it is explained by another neuron."""
+
 
 def is_significant(fdr: float) -> pl.Expr:
-    """Return whether a neuron changed, disappeared or appeared significantly; False, not null, where untested."""
+    """Return whether a neuron changed, disappeared or appeared significantly; False, not null, where untested.
+
+    Displaced neurons did not: the words that another neuron took or gave explain what changed.
+    """
     one_sided = pl.col("confident_state").cast(pl.String).is_in(ONE_SIDED).fill_null(value=False)
-    return q_value_is_significant(fdr) | one_sided
+    return is_changed(fdr) | one_sided
+
+
+def is_changed(fdr: float) -> pl.Expr:
+    """Return whether a tested neuron changed significantly and is not displaced; False, not null, where untested."""
+    return q_value_is_significant(fdr) & ~is_displaced()
+
+
+def win_rate_changed(fdr: float) -> pl.Expr:
+    """Return whether a neuron wins significantly more or less often per word; null where that is not tested."""
+    return pl.col("rate_q_value") <= fdr
+
+
+def is_displaced() -> pl.Expr:
+    """Return whether a neuron is displaced; False, not null, where untested."""
+    return (pl.col("confident_state").cast(pl.String) == DISPLACED).fill_null(value=False)
 
 
 def q_value_is_significant(fdr: float) -> pl.Expr:
@@ -35,15 +57,33 @@ def is_tested() -> pl.Expr:
 
 def confident_state(fdr: float) -> pl.Expr:
     """Return the column `confident_state`: the observed state, `undecided` if it may be avoided or gained by chance."""
-    significant = (pl.col("rate_q_value") <= fdr) & (pl.col("absence_p_value") <= fdr)
+    significant = win_rate_changed(fdr) & (pl.col("absence_p_value") <= fdr)
     undecided = pl.col("state").is_in(ONE_SIDED) & ~significant.fill_null(value=False)
     return (
         pl.when(undecided)
         .then(pl.lit("undecided"))
         .otherwise(pl.col("state").cast(pl.String))
-        .cast(pl.Enum(CONFIDENT_STATES))
+        .cast(state_type())
         .alias("confident_state")
     )
+
+
+def with_displaced(fdr: float) -> pl.Expr:
+    """Return the column `confident_state` with `displaced` for significant changes that another neuron explains.
+
+    With the neuron in `displaced_by` left out of both stages, they are not significant, and their z-score is at most
+    half as large: a change that was barely significant is not explained by one that became barely insignificant.
+    """
+    insignificant = (pl.col("displaced_q_value") > fdr).fill_null(value=False)
+    smaller = (pl.col("displaced_z_score") <= _UNEXPLAINED * pl.col("z_score")).fill_null(value=True)
+    state = pl.col("confident_state")
+    explained = is_significant(fdr) & insignificant & smaller
+    return pl.when(explained).then(pl.lit(DISPLACED, state_type())).otherwise(state).alias("confident_state")
+
+
+def state_type() -> pl.Enum:
+    """Return the type of the column `confident_state`."""
+    return pl.Enum(CONFIDENT_STATES)
 
 
 def tested_state() -> pl.Expr:
@@ -79,7 +119,7 @@ def size_of_change(neurons: pl.DataFrame, fdr: float) -> dict[str, float | None]
         complete change would be.
     """
     tested = neurons.filter(pl.col("q_value").is_not_null())
-    changed = tested.filter(q_value_is_significant(fdr))
+    changed = tested.filter(is_changed(fdr))
     sizes = {
         f"median_corrected{of}{end}": rows[f"hellinger_corrected{end}"].median()
         for of, rows in (("", tested), ("_changed", changed))

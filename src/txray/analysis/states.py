@@ -6,14 +6,18 @@ from collections.abc import Mapping
 
 STATES = ("shared", "avoided", "gained", "unpreferred")
 """Observed states, in the paper's words: in use in both stages, only before, only after, in neither."""
-CONFIDENT_STATES = (*STATES, "undecided")
-"""The states, and `undecided` for neurons that may be avoided or gained by chance, or merely rarer."""
+DISPLACED = "displaced"
+"""State of a neuron whose change is explained by words that another neuron took from it or gave it."""
+CONFIDENT_STATES = (*STATES, "undecided", DISPLACED)
+"""The states, `undecided` for neurons that may be avoided or gained by chance, or merely rarer, and `displaced`."""
 UNTESTED = "untested"
 """State of a neuron that is not tested yet, whatever was observed."""
 SHOWN_STATES = (*CONFIDENT_STATES, UNTESTED)
 """The states that readers see if there are tests."""
 ONE_SIDED = ("avoided", "gained")
 """States of neurons that are in use in one of the stages only."""
+OBSERVED_STATES: Mapping[str, tuple[str, ...]] = {"undecided": ONE_SIDED, DISPLACED: ("shared", *ONE_SIDED)}
+"""State that tests add -> the observed states that it stands for."""
 
 STATE_NAMES: Mapping[str, str] = {
     "shared": "in both stages",
@@ -21,12 +25,21 @@ STATE_NAMES: Mapping[str, str] = {
     "gained": "only after",
     "unpreferred": "in neither",
     "undecided": "undecided",
+    DISPLACED: DISPLACED,
     UNTESTED: UNTESTED,
 }
 """State -> plain words."""
 
 NOT_SIGNIFICANT = "not significant"
 NOT_YET_TESTED, NOT_TESTED = "not yet tested", "not tested"
+
+
+SAME_WEIGHTS = (
+    "The weights are the same in both stages: these are differences of the text, not of the neurons."
+)
+"""What is said of two stages of one model that read two texts."""
+ONLY_TEXT = "same weights: only the text differs"
+"""The same, for titles and captions."""
 
 
 def fdr_label(fdr: float) -> str:

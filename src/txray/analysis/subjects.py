@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from txray.errors import ShapeError, UsageError
 from txray.layer_patterns import matching_names
+from txray.preferences.documents import documents_in_common
 from txray.preferences.exemplars import EXEMPLAR_SCHEMA
 from txray.preferences.preferences import Preferences
 from txray.preferences.stage import Stage
@@ -39,6 +41,61 @@ def same_documents(
     manifests = [{} if isinstance(side, Preferences) else side.manifest for side in (before, after)]
     digests = [(manifest.get("corpus") or {}).get("documents_digest") for manifest in manifests]
     return None if None in digests else digests[0] == digests[1]
+
+
+_OBSERVED = ("counted", "skipped", "random", "constant", "call_assumed")
+"""Entries of a layer's account in a manifest that say what was observed there, not how the layer was read."""
+
+
+def same_model(
+    before: Stage | StageFolder | Preferences, after: Stage | StageFolder | Preferences, layer: str
+) -> bool | None:
+    """Return whether the same model, read in the same way, gave the neurons of a layer; None if that is unknown.
+
+    The manifests decide: by the fingerprint of the model, which covers weights, structure and active adapters; by how
+    text is read; and by the settings of the layer, such as its selection, and the modules between it and its neurons.
+    False if any of these differ. Unknown for preferences without a manifest, activations stored without the
+    fingerprint of their model, and layers that give different activations for the same input.
+    """
+    sides = [
+        None if isinstance(side, Preferences) else _model_of(side.manifest, layer) for side in (before, after)
+    ]
+    if sides[0] is None or sides[1] is None:
+        return None
+    return sides[0] == sides[1]
+
+
+def only_text(before: Stage | StageFolder, after: Stage | StageFolder, layers: Sequence[str]) -> bool:
+    """Return whether only the text can explain differences in any of these layers: one model read two texts."""
+    return same_documents(before, after) is not True and all(
+        same_model(before, after, layer) is True for layer in layers
+    )
+
+
+def _model_of(manifest: Mapping[str, Any], layer: str) -> tuple[object, ...] | None:
+    """Return what identifies the neurons of a layer; None if the manifest does not identify them."""
+    model, account = manifest.get("model") or {}, (manifest.get("layers") or {}).get(layer) or {}
+    reading = dict(manifest.get("reading") or {})
+    # Stored activations have a fingerprint of their files, and perhaps that of the model beside it.
+    stored = reading.pop("activations", None) is not None
+    fingerprint = model.get("model_fingerprint" if stored else "fingerprint")
+    if fingerprint is None or not account or account.get("random"):
+        return None
+    settings = {name: value for name, value in account.items() if name not in _OBSERVED}
+    return fingerprint, reading, settings
+
+
+def text_facts(
+    before: Stage | StageFolder | Preferences, after: Stage | StageFolder | Preferences
+) -> dict[str, int | float]:
+    """Return what the summary of a comparison says of the texts: lengths of documents, and documents in common.
+
+    Empty where it is unknown; see `document_lengths` and `documents_in_common`.
+    """
+    facts: dict[str, int | float] = {**document_lengths(before, after)}
+    if isinstance(before, Preferences) or isinstance(after, Preferences):
+        return facts
+    return {**facts, **documents_in_common(before.documents, after.documents)}
 
 
 def document_lengths(

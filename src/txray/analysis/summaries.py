@@ -80,11 +80,12 @@ def change_measures(comparison: Comparison, *, seed: int = 0) -> dict[str, Any]:
         "hellinger_corrected": of_layer,
         "signal": signal.mean(),
         **{state: summary[state] for state in STATES},
+        "same_model": comparison.same_model,
     }
     if not comparison.tested:
         return row
     shared = comparison.neurons.filter(pl.col("state") == "shared")
-    counts = ("tested", "changed", "confident_avoided", "confident_gained", "undecided")
+    counts = ("tested", "changed", "confident_avoided", "confident_gained", "undecided", "displaced")
     # Each distance with the reference that was estimated in the same way.
     distances = ("distance_matched", "distance_null", "distance_halves", "noise_floor")
     return {

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from txray.analysis.comparison import Comparison
-from txray.analysis.states import CONFIDENT_STATES, ONE_SIDED, STATES
+from txray.analysis.states import CONFIDENT_STATES, DISPLACED, OBSERVED_STATES, STATES
 from txray.errors import UsageError
 
 REFERENCES = ("previous", "first", "last")
@@ -38,7 +38,9 @@ CHANGE_SCHEMA: Schema = {
     **DISTANCE_SCHEMA,
     **dict.fromkeys(("hellinger_corrected_low", "hellinger_corrected_high"), pl.Float64()),
     **dict.fromkeys(STATES, pl.Int64()),
-    **dict.fromkeys(("tested", "changed", "confident_avoided", "confident_gained", "undecided"), pl.Int64()),
+    **dict.fromkeys(
+        ("tested", "changed", "confident_avoided", "confident_gained", "undecided", "displaced"), pl.Int64()
+    ),
     **dict.fromkeys(
         (
             *(
@@ -53,6 +55,7 @@ CHANGE_SCHEMA: Schema = {
         ),
         pl.Float64(),
     ),
+    "same_model": pl.Boolean(),
 }
 STAGE_SCHEMA: Schema = {
     "layer": pl.String(),
@@ -120,7 +123,9 @@ def flow_rows(steps: Mapping[str, Sequence[Comparison]]) -> Iterator[dict[str, A
             tested = neurons["confident_state"].cast(pl.String).to_list() if comparison.tested else observed
             number = Counter(zip(tested, observed, strict=True))
             for state in CONFIDENT_STATES:
-                for observed_state in ONE_SIDED if state == "undecided" else (state,):
+                for observed_state in OBSERVED_STATES.get(state, (state,)):
+                    if state == DISPLACED and not number[state, observed_state]:
+                        continue
                     yield {
                         "layer": layer,
                         "before": comparison.before.stage,

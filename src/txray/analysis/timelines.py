@@ -14,8 +14,9 @@ from txray.analysis.comparison import Comparison, compare
 from txray.analysis.correlation import RankCorrelation, rank_correlation
 from txray.analysis.result_folder import ResultFolder, SavedResult, figure_name
 from txray.analysis.shown_distance import CORRECTED, corrected_words, step_sizes
-from txray.analysis.significance.tests import require_folds
-from txray.analysis.states import change_label, significant_label
+from txray.analysis.significance.families import Family, require_family, tested_in_one_family
+from txray.analysis.significance.tests import SignificanceSettings, require_folds
+from txray.analysis.states import SAME_WEIGHTS, change_label, significant_label
 from txray.analysis.stored_steps import loaded_steps, stored_steps
 from txray.analysis.subjects import common_layers
 from txray.analysis.summaries import change_measures, stage_measures
@@ -58,14 +59,15 @@ class Timeline(SavedResult):
             reference, before, after, shared, avoided, gained, unpreferred, hellinger (mean over shared neurons),
             hellinger_corrected (of the layer: see `EffectSize`), signal (mean over neurons); from the tests, null
             without them: hellinger_corrected_low, hellinger_corrected_high, tested, changed, changed_share,
-            confident_avoided, confident_gained, undecided; min_effect, median_corrected and
+            confident_avoided, confident_gained, undecided, displaced; min_effect, median_corrected and
             median_corrected_changed (median corrected distance of the tested and of the changed neurons) and
             median_detectable (at which half of the tested would be significant); distance_matched and its reference
             distance_null,
             distance_halves and its reference noise_floor (means over tested neurons); rarefied_length_before,
-            rarefied_length_after (means over shared neurons, at equal numbers of activations).
+            rarefied_length_after (means over shared neurons, at equal numbers of activations); same_model (see
+            `Comparison`).
         flows: polars, one row per layer, step and state: layer, before, after, state (one of
-            `CONFIDENT_STATES`), observed (the observed state of an `undecided` neuron, else the same), neurons.
+            `CONFIDENT_STATES`), observed (that of `undecided` and `displaced` neurons, else the same), neurons.
         distances: polars, one row per layer and pair of stages, each pair once: layer, before, after, hellinger (mean
             over shared neurons), hellinger_corrected (of the layer), signal (mean over neurons).
         steps: layer -> comparisons of each stage with the previous one.
@@ -116,7 +118,7 @@ class Timeline(SavedResult):
         tests = "observed, not tested" if self.fdr is None else significant_label(self.fdr)
         return card(
             f"Timeline {self.names[0]} … {self.names[-1]} ({self.feature_type})",
-            [f"{len(self.names)} stages; changes since the previous stage, {tests}."],
+            [f"{len(self.names)} stages; changes since the previous stage, {tests}.", *self.weights],
             table("Stages", headings, rows),
         )
 
@@ -126,9 +128,22 @@ class Timeline(SavedResult):
         return self.stages["stage"].unique(maintain_order=True).to_list()
 
     @property
+    def weights(self) -> list[str]:
+        """Return one sentence per step between two stages of one model that read two texts."""
+        steps = (step for comparisons in self.steps.values() for step in comparisons if step.only_text)
+        names = dict.fromkeys((step.before.stage, step.after.stage) for step in steps)
+        return [f"{before} → {after}: {SAME_WEIGHTS}" for before, after in names]
+
+    @property
     def fdr(self) -> float | None:
         """Return the false discovery rate of the tests of the steps; None if there are none."""
         return next((step.fdr for steps in self.steps.values() for step in steps), None)
+
+    @property
+    def family(self) -> Family:
+        """Return over which tests the false discovery rate is controlled, `step` or `all`; see `timeline`."""
+        steps = (step for steps in self.steps.values() for step in steps)
+        return "all" if any(step.summary.get("family") == "all" for step in steps) else "step"
 
     @property
     def min_effect(self) -> float:
@@ -269,6 +284,7 @@ def timeline(
     fdr: float = 0.05,
     seed: int = 0,
     min_effect: float = 0.0,
+    family: Family = "step",
 ) -> Timeline:
     """Follow neurons through stages, in the order given.
 
@@ -286,12 +302,15 @@ def timeline(
         fdr: false discovery rate of the tests.
         seed: random seed.
         min_effect: corrected Hellinger distance that a change must exceed to be significant.
+        family: over which tests the false discovery rate is controlled: the neurons of one layer and pair of stages
+            (`step`), or those of all layers and pairs of stages together (`all`), which needs more permutations.
 
     Raises:
         UsageError: fewer than two stages, the same name twice, no layer in common, or scores without stages.
-        UnknownNameError: an unknown layer, feature type or weight.
+        UnknownNameError: an unknown layer, feature type, weight or family.
         ShapeError: stages that do not hold the same neurons.
     """
+    require_family(family)
     stages = as_stages(stages)
     names = [stage.name for stage in stages]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -312,19 +331,24 @@ def timeline(
     distances: list[dict[str, Any]] = []
     steps: dict[str, list[Comparison]] = {layer: [] for layer in names_of_layers}
     with progress(f"timeline of {len(stages)} stages", len(pairs), unit="pairs") as advance:
-        for layer, i, j, references in pairs:
-            comparison = compare(
-                stages[i],
-                stages[j],
-                layer=layer,
-                feature_type=feature_type,
-                weight=weight,
-                permutations=permutations if references else 0,
-                fdr=fdr,
-                seed=seed,
-                min_effect=min_effect if references else 0.0,
-            )
+
+        def compared(layer: str, i: int, j: int, references: tuple[str, ...]) -> Comparison:
+            options: dict[str, Any] = {"layer": layer, "feature_type": feature_type, "weight": weight}
+            if not references or (family == "all" and permutations):
+                tests: dict[str, Any] = {"permutations": 0}
+            else:
+                tests = {"permutations": permutations, "fdr": fdr, "seed": seed, "min_effect": min_effect}
+            comparison = compare(stages[i], stages[j], **options, **tests)
             require_folds(comparison.before, comparison.after)
+            return comparison
+
+        comparisons: Iterable[Comparison] = (compared(*pair) for pair in pairs)
+        if family == "all" and permutations:
+            settings = SignificanceSettings(
+                permutations=permutations, fdr=fdr, seed=seed, min_effect=min_effect
+            )
+            comparisons = _in_one_family(list(comparisons), [bool(pair[-1]) for pair in pairs], settings)
+        for (layer, i, j, references), comparison in zip(pairs, comparisons, strict=True):
             pair = {"layer": layer, "before": names[i], "after": names[j]}
             measures = change_measures(comparison, seed=seed)
             distances.append({**pair, **measures})
@@ -344,6 +368,16 @@ def timeline(
         feature_type=feature_type,
         scores=tuple(given_scores.columns[1:]),
     )
+
+
+def _in_one_family(
+    comparisons: Sequence[Comparison], tested: Sequence[bool], settings: SignificanceSettings
+) -> Iterator[Comparison]:
+    """Yield the comparisons, those to be tested with the tests of one family."""
+    chosen = [comparison for comparison, test in zip(comparisons, tested, strict=True) if test]
+    results = iter(tested_in_one_family(chosen, len(chosen), settings))
+    for comparison, test in zip(comparisons, tested, strict=True):
+        yield next(results) if test else comparison
 
 
 def _pairs(n: int) -> Iterator[tuple[int, int, tuple[str, ...]]]:

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from txray.analysis.equivalence import MARGIN, Equivalence, of_ratio
-from txray.analysis.significance.tests import paired_folds, require_folds
-from txray.analysis.subjects import preferences_of, require_comparable, same_documents, subject
+from txray.analysis.significance.pairing import aligned_texts, folds_are_exchanged_in_pairs
+from txray.analysis.significance.tests import require_folds
+from txray.analysis.subjects import preferences_of, require_comparable, same_documents, subject, text_facts
 from txray.arguments import checked_call
 from txray.arrays import Bools, Floats, Ints
 from txray.preferences.preferences import Preferences
@@ -26,6 +27,8 @@ _NAMES = {
     "features": "features preferred by any neuron:",
     "length": "features per neuron in use in both stages:",
 }
+_SAME_TEXT = 0.99
+"""Share of the occurrences in common, fold by fold, from which quantities that grow with the text are compared."""
 _RATES = ("win_rate", "mass_per_word")
 """Quantities per word, which do not grow with the text."""
 
@@ -52,8 +55,9 @@ def compare_totals(
     Returns:
         One row per quantity: quantity, before, after, change (relative), low, high (90% interval; null if unknown),
         verdict (`same`, `different`, `cannot tell`). Quantities: `win_rate` (selected activations per word),
-        `mass_per_word`; and, if both stages read the same documents, `neurons_in_use`, `features` (that any neuron
-        prefers) and `length` (features per neuron in use in both stages), which grow with the text.
+        `mass_per_word`; and, if both stages read the same documents (at least 99% of the text), `neurons_in_use`,
+        `features` (that any neuron prefers) and `length` (features per neuron in use in both stages), which grow with
+        the text.
 
     Raises:
         UsageError: fewer than two folds, different numbers of them, or a margin that is not positive.
@@ -66,7 +70,8 @@ def compare_totals(
     p, q = (preferences_of(side, layer, feature_type) for side in sides)
     require_comparable(p, q)
     require_folds(p, q)
-    paired = paired_folds(p, q, same_documents(*sides))
+    in_common = float(text_facts(*sides).get("words_in_common", 0))
+    paired = folds_are_exchanged_in_pairs(p, q, same_documents(*sides), in_common)
     return _table(equivalences(p, q, paired=paired, margin=margin), p, q)
 
 
@@ -88,12 +93,16 @@ def equivalences(
 
     Args:
         before, after: preferences of the same neurons and with the same number of folds.
-        paired: whether both read the same documents, fold by fold.
+        paired: whether both read documents in common, in folds of the same number.
         margin: relative.
     """
+    texts = aligned_texts(before, after)
+    used, words = np.asarray(texts.any(axis=2)), texts.sum(axis=(1, 2))
+    paired = paired and bool((used[0] == used[1]).all())
+    same = paired and texts.min(axis=0).sum() >= _SAME_TEXT * words.max()
     in_both = (before.lengths() > 0) & (after.lengths() > 0)
     values = [_quantities(side, in_both) for side in (before, after)]
-    names = [name for name in values[0] if paired or name in _RATES]
+    names = [name for name in values[0] if same or name in _RATES]
     return {name: of_ratio(values[0][name], values[1][name], margin, paired=paired) for name in names}
 
 

@@ -23,6 +23,7 @@ from txray.capture.activations import (
 )
 from txray.capture.concept_tally import ConceptTally
 from txray.capture.hook_point import ChunkActivations, HookPoint
+from txray.capture.runner_ups import SecondPlaces, second_places
 from txray.capture.strongest_positions import StrongestPositions, Surroundings
 from txray.capture.text.context import around
 from txray.capture.text.encoding import EncodedDocument, Indices
@@ -65,6 +66,9 @@ class LayerTally:
         self._folds = folds
         n_neurons = hook_point.n_neurons
         self._tallies = {feature_type: Tally(n_neurons, folds) for feature_type in feature_types}
+        if hook_point.selection.k is not None:
+            for tally in self._tallies.values():
+                tally.count_runner_ups()
         self._exemplars = ExemplarTally(n_neurons, exemplars)
         self._positions = StrongestPositions() if hook_point.selection.rule == "max-position" else None
 
@@ -99,8 +103,10 @@ class LayerTally:
         else:
             self._account(int((selected > 0).any(dim=-1).sum()), len(words))
             strong = strongest_groups(selected, self._exemplars.k, words.key, words.word)
+        seconds = self._second_places(activations.flat, activations.groups, selected)
         for feature_type, feature_id in ids.items():
             _add(self._tallies[feature_type], words.fold, feature_id, selected)
+            _add_second_places(self._tallies[feature_type], words.fold, feature_id, seconds)
         # One word can be an exemplar of a hundred neurons.
         groups, occurrence = strong.group.tolist(), cache(words.occurrence)
         self._exemplars.update(
@@ -185,12 +191,26 @@ class LayerTally:
     def _select(self, flat: Tensor, groups: WordGroups) -> Tensor | SelectedActivations:
         return select(flat, groups, self.hook_point.selection, sparse=self.hook_point.through is not None)
 
+    def _second_places(
+        self, flat: Tensor, groups: WordGroups, selected: Tensor | SelectedActivations
+    ) -> SecondPlaces | None:
+        """Return the second places of groups, if the selection has any and they are counted."""
+        k = self.hook_point.selection.k
+        counted = all(tally.counts_runner_ups for tally in self._tallies.values())
+        if k is None or not counted or not isinstance(selected, SelectedActivations):
+            return None
+        return second_places(flat, groups, selected, k)
+
     def _update_pieces(self, activations: ChunkActivations, words: ChunkWords) -> None:
         """Tally the pieces of words individually."""
         tally = self._tallies[SUBWORD]
         names, word_of_piece = words.pieces(activations.pieces)
-        selected = self._select(activations.flat, activations.groups.pieces())
-        _add(tally, words.fold[word_of_piece], tally.feature_ids(names), selected)
+        groups = activations.groups.pieces()
+        selected = self._select(activations.flat, groups)
+        fold, feature_id = words.fold[word_of_piece], tally.feature_ids(names)
+        _add(tally, fold, feature_id, selected)
+        seconds = self._second_places(activations.flat, groups, selected)
+        _add_second_places(tally, fold, feature_id, seconds)
 
     def _add_document(
         self,
@@ -231,3 +251,12 @@ def _add(tally: Tally, fold: Indices, feature_id: Indices, activations: Tensor |
         tally.update(fold[group], activations.neuron, feature_id[group], activations.value)
     else:
         tally.update_dense(fold, feature_id, as_numpy(activations))
+
+
+def _add_second_places(
+    tally: Tally, fold: Indices, feature_id: Indices, seconds: SecondPlaces | None
+) -> None:
+    """Tally second places, given the fold and the feature of each group."""
+    if seconds is not None:
+        group = seconds.group
+        tally.update_runner_ups(fold[group], seconds.winner, seconds.neuron, feature_id[group], seconds.value)

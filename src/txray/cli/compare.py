@@ -51,6 +51,7 @@ def compare(
     from txray.analysis import Comparison
     from txray.analysis import compare as compare_stages
     from txray.analysis.shown_distance import CORRECTED, corrected_words
+    from txray.analysis.test_facts import family_words, pairing_sentence
     from txray.analysis.totals import totals_sentence
     from txray.cli.tables import print_table
     from txray.files import require_replaceable
@@ -77,6 +78,9 @@ def compare(
     names = (escape_control(side.stage) for side in (comparison.before, comparison.after))
     typer.echo(" ".join(comparison.findings.sentences(*names)))
     if comparison.tested:
+        typer.echo(
+            escape_control(f"{pairing_sentence(comparison.summary)} {family_words(comparison.summary)}.")
+        )
         typer.echo(totals_sentence(comparison))
         typer.echo(f"{CORRECTED} of the layer (95% interval): {corrected_words(comparison.summary)}")
     if out is not None:

@@ -15,7 +15,7 @@ from txray.errors import UsageError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from txray.analysis import Comparison, Matching, Timeline
+    from txray.analysis import Comparison, Decomposition, Matching, Timeline
     from txray.preferences import Preferences, Stage
 
 
@@ -91,6 +91,18 @@ class PlotArgs:
             feature_type=self.options.feature_type,
             scores=options.read_scores(self.options.scores),
             permutations=self.options.permutations if tested else 0,
+            seed=self.options.seed,
+        )
+
+    def decomposition(self) -> Decomposition:
+        """Return the decomposition of the four stages."""
+        from txray.analysis import Decomposition
+
+        return Decomposition.of(
+            self.stages,
+            layers=self.options.layer,
+            feature_type=self.options.feature_type,
+            permutations=self.options.permutations,
             seed=self.options.seed,
         )
 
@@ -208,6 +220,8 @@ FIGURES: Mapping[str, Draw] = {
     "matching-curve": _of("matching_curve", PlotArgs.matching),
     "match-strength": _of("match_strength", PlotArgs.matching),
     "layer-affinity": _layer_affinity,
+    "decomposition": _of("decomposition", PlotArgs.decomposition),
+    "model-and-text": _of("model_and_text", PlotArgs.decomposition),
 }
 """Name -> function that draws the figure from stages."""
 

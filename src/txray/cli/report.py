@@ -9,6 +9,7 @@ import typer
 
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
+from txray.cli.timeline import Family
 
 
 def _report_path(path: Path) -> Path:
@@ -30,6 +31,7 @@ def report(
         typer.Option(help="Name or pattern of a layer; repeat for several. All layers by default."),
     ] = None,
     feature_type: options.Feature = "token",
+    family: Family = "step",
     *,
     comparison_options: options.ComparisonOptions,
 ) -> None:
@@ -38,6 +40,12 @@ def report(
 
     typer.echo(
         write_report(
-            stages, out, title=title, layer=layer, feature_type=feature_type, **vars(comparison_options)
+            stages,
+            out,
+            title=title,
+            layer=layer,
+            feature_type=feature_type,
+            family=family,
+            **vars(comparison_options),
         )
     )

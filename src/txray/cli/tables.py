@@ -12,7 +12,7 @@ from txray.text import escape_control
 if TYPE_CHECKING:
     import polars as pl
 
-    from txray.analysis import Timeline
+    from txray.analysis import Decomposition, Timeline
 
 _WHOLE = 10_000
 """Characters of a line that is not read on a terminal."""
@@ -84,10 +84,36 @@ def print_timeline(timeline: Timeline) -> None:
         if timeline.fdr is None
         else f"shared, avoided, gained: observed; changed, confident: "
         f"{significant_label(timeline.fdr, timeline.min_effect)}; changed by: their median corrected distance; "
-        "detectable: distance found in half of the neurons"
+        "detectable: distance found in half of the neurons; FDR "
+        + ("over all layers and pairs of stages" if timeline.family == "all" else "over each layer and step")
     )
+    for sentence in timeline.weights:
+        typer.echo(escape_control(sentence))
     for name in timeline.steps:
         for score in timeline.scores:
             correlation = timeline.correlation(score, name)
             if correlation.rho is not None:
                 typer.echo(f"layer {name}: {correlation.finding('neuron change', f'{score} change')}")
+
+
+def print_decomposition(result: Decomposition) -> None:
+    """Print a table of the margins, and the findings of each layer in words."""
+    import polars as pl
+
+    from txray.analysis.shown_distance import corrected_words
+
+    rows = [
+        {
+            "layer": row["layer"],
+            "effect": result.margin_name(row["margin"]),
+            "distance (95% interval)": corrected_words(row),
+            "p": row["p_value"],
+            "significant": f"{row['significant']} of {row['tested']}",
+        }
+        for row in result.margins.iter_rows(named=True)
+    ]
+    table = pl.DataFrame(rows)
+    print_table(table if len(result.layers) > 1 else table.drop("layer"))
+    for layer in result.layers:
+        prefix = f"layer {layer}: " if len(result.layers) > 1 else ""
+        typer.echo(escape_control(prefix + " ".join(result.sentences(layer)[1:])))

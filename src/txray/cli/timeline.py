@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
+
+Family = Annotated[
+    Literal["step", "all"],
+    typer.Option(
+        "--family",
+        help="Tests over which the false discovery rate is controlled: those of one layer and step, or those of all "
+        "layers and steps together.",
+    ),
+]
 
 
 @expand_option_groups
@@ -26,6 +35,7 @@ def timeline(
         ),
     ] = None,
     scores: options.Scores = None,
+    family: Family = "step",
     *,
     comparison_options: options.ComparisonOptions,
 ) -> None:
@@ -42,6 +52,7 @@ def timeline(
         layers=layer,
         feature_type=feature_type,
         scores=options.read_scores(scores),
+        family=family,
         **vars(comparison_options),
     )
     print_timeline(result)

@@ -139,7 +139,11 @@ def _completed(stage: Stage, source: Corpus, empty: Set[int]) -> Stage:
 
 
 def _owned(preferences: Preferences) -> Preferences:
-    arrays: dict[str, Any] = {
-        name: np.array(value) for name, value in vars(preferences).items() if isinstance(value, np.ndarray)
-    }
+    arrays = _copies(preferences)
+    if preferences.runner_ups is not None:
+        arrays["runner_ups"] = replace(preferences.runner_ups, **_copies(preferences.runner_ups))
     return replace(preferences, **arrays)
+
+
+def _copies(columns: object) -> dict[str, Any]:
+    return {name: np.array(value) for name, value in vars(columns).items() if isinstance(value, np.ndarray)}

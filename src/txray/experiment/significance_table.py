@@ -6,6 +6,7 @@ import polars as pl
 
 from txray.analysis import Comparison
 from txray.analysis.shown_distance import corrected_words
+from txray.analysis.states import SAME_WEIGHTS
 from txray.experiment.comparisons import PaperComparisons
 from txray.experiment.paper_table import number
 
@@ -35,7 +36,12 @@ def significance_table(comparisons: PaperComparisons) -> str:
     for stages, name in _PAIRS.items():
         for feature_type, comparison in getattr(comparisons, name).items():
             lines.append("| " + " | ".join((stages, feature_type, *_cells(comparison))) + " |")
-    return "\n".join(lines) + "\n"
+    weights = [
+        f"{stages}: {SAME_WEIGHTS}"
+        for stages, name in _PAIRS.items()
+        if any(comparison.only_text for comparison in getattr(comparisons, name).values())
+    ]
+    return "\n".join([*lines, *(line for sentence in weights for line in ("", sentence))]) + "\n"
 
 
 def _cells(comparison: Comparison) -> tuple[str, ...]:

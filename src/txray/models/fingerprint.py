@@ -24,7 +24,8 @@ def model_fingerprint(model: nn.Module) -> str:
     """Return the SHA-256 of a model.
 
     It covers name, dtype, shape and values of all parameters and buffers; the class of every module; and its
-    configuration or, if it has none, its plain attributes, such as the number of heads; and the scaling of adapters.
+    configuration or, if it has none, its plain attributes, such as the number of heads; and the scaling of adapters and
+    which of them are active.
     Wrappers such as `DataParallel` make no difference.
     """
     model = unwrapped(model)
@@ -117,9 +118,15 @@ def _structure(module: nn.Module, name: str = "", *, configured: bool = False) -
     # The configuration of a model says nothing of its adapters, such as their scaling.
     attributes = {} if configured and not is_adapted(module) else _attributes(module)
     plain = [(attribute, value) for attribute, value in attributes.items() if _is_plain(value)]
-    yield repr((name, class_of(module).__name__, configuration, plain))
+    adapters = [_active_adapters(module)] if is_adapted(module) else []
+    yield repr((name, class_of(module).__name__, configuration, plain, *adapters))
     for key, child in module.named_children():
         yield from _structure(child, f"{name}.{key}", configured=configured)
+
+
+def _active_adapters(module: Any) -> list[str]:
+    """Return the names of the adapters that take part in a forward pass: none while they are disabled."""
+    return [] if module.disable_adapters else list(module.active_adapters)
 
 
 def _is_plain(value: object) -> bool:

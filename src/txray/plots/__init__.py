@@ -2,6 +2,7 @@
 
 from txray.plots.concepts import concept_neurons, concept_shift
 from txray.plots.curves import classifier_curves, training_curves
+from txray.plots.decomposition import decomposition, model_and_text
 from txray.plots.export import save_figure, save_figures, to_html
 from txray.plots.flow import knowledge_flow
 from txray.plots.frequency import pos_frequency
@@ -29,6 +30,7 @@ __all__ = [
     "classifier_curves",
     "concept_neurons",
     "concept_shift",
+    "decomposition",
     "gained_neurons",
     "gained_table",
     "hellinger_length",
@@ -41,6 +43,7 @@ __all__ = [
     "match_strength",
     "matching",
     "matching_curve",
+    "model_and_text",
     "most_changed_neurons",
     "neuron_detail",
     "persistence",

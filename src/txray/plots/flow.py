@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.analysis.states import CONFIDENT_STATES, NOT_SIGNIFICANT, STATE_NAMES, paper_label, state_label
+from txray.analysis.states import (
+    CONFIDENT_STATES,
+    DISPLACED,
+    NOT_SIGNIFICANT,
+    STATE_NAMES,
+    paper_label,
+    state_label,
+)
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption_of_steps
@@ -81,7 +88,7 @@ class Flow:
         names: of the stages, in order.
         preferred: neurons in use in each.
         neurons: number of all.
-        links: before, after, state, the state that an undecided neuron was observed in (else the same), neurons.
+        links: before, after, state, the observed state of undecided and displaced neurons (else the same), neurons.
         tested: whether avoided and gained neurons are the significant ones only, or all that were observed.
     """
 
@@ -176,6 +183,8 @@ def traces(flow: Flow) -> go.Figure:
 
 def _label(state: str, observed: str, *, tested: bool) -> str:
     """Return the state of a stream, with the observed one if tests left it undecided."""
+    if state == DISPLACED:
+        return f"{STATE_NAMES[observed]}, {DISPLACED}"
     if state == "undecided":
         return f"{STATE_NAMES[observed]}, {NOT_SIGNIFICANT}"
     return state_label(state, tested=tested)

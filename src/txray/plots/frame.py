@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
+from txray.analysis.states import ONLY_TEXT
+from txray.analysis.test_facts import family_words
 from txray.plots import theme
 from txray.plots.text import count, escape, sanitize, text_width, unescape, wrapped
 
@@ -197,15 +199,22 @@ def caption_of(comparison: Comparison, note: str = "") -> str:
         summary = comparison.summary
         paired = "paired " if summary["paired"] else ""
         weight += f" · tested by {summary['distance']}, up to {count(int(summary['permutations']))} {paired}"
-        weight += "permutations of folds"
+        weight += f"permutations of folds, {sanitize(family_words(summary), 120)}"
     else:
         weight += " · not tested"
+    if comparison.only_text:
+        weight += f" · {ONLY_TEXT}"
     return caption(comparison.before, comparison.after, note=f"{weight} · {note}" if note else weight)
 
 
 def caption_of_steps(comparisons: Iterable[Comparison]) -> str:
     """Return the caption of all stages of consecutive comparisons, in order."""
-    return caption(*(side for one in comparisons for side in (one.before, one.after)))
+    steps = list(comparisons)
+    same = [
+        f"{sanitize(step.before.stage)} → {sanitize(step.after.stage)}" for step in steps if step.only_text
+    ]
+    note = f"{ONLY_TEXT} in {', '.join(_few(_distinct(same)))}" if same else ""
+    return caption(*(side for step in steps for side in (step.before, step.after)), note=note)
 
 
 def _distinct(values: Iterable[str]) -> list[str]:

@@ -184,6 +184,7 @@ def _finding(comparison: Comparison, gained: int) -> str:
         return f"{finding}, with {share} of its activation mass (observed, not tested)"
     significant = neurons.filter(is_significant(comparison.fdr))
     label = test_label(comparison.fdr, text_matched=comparison.text_matched)
+    label += ", same weights" if comparison.only_text else ""
     if not len(significant):
         return f"{finding}, none of them significantly ({label})"
     share = percent(float(significant["mass_after"].sum()) / total)

@@ -11,7 +11,7 @@ import polars as pl
 from txray.analysis.distances import hellinger
 from txray.analysis.rules import changed_least_first, changed_most_first, is_significant
 from txray.analysis.shown_distance import CORRECTED, PLAIN, corrected_words
-from txray.analysis.states import NOT_SIGNIFICANT, test_label
+from txray.analysis.states import NOT_SIGNIFICANT, ONLY_TEXT, test_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption, caption_of, empty_figure
@@ -215,6 +215,7 @@ def _ranked(
             showarrow=False,
         )
     extreme = "most" if most else "least"
+    verb, weights = ("differ", f" ({ONLY_TEXT})") if comparison.only_text else ("changed", "")
     if len(ranked) == 0:
         empty_figure(
             figure,
@@ -226,8 +227,8 @@ def _ranked(
         title = f"No neuron to show: {extreme} changed from {sanitize(tokens[0].stage)} to {sanitize(tokens[1].stage)}"
     else:
         title = (
-            f"The {plural(len(ranked), 'neuron')} that changed {extreme} from {sanitize(tokens[0].stage)} to "
-            f"{sanitize(tokens[1].stage)}: {_range(comparison, ranked)}"
+            f"The {plural(len(ranked), 'neuron')} that {verb} {extreme} from {sanitize(tokens[0].stage)} to "
+            f"{sanitize(tokens[1].stage)}{weights}: {_range(comparison, ranked)}"
         )
     overlap = (
         "; these are so few that the most and the least changed overlap" if 0 < len(frequent) < 2 * k else ""

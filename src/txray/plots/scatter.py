@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import Findings
-from txray.analysis.rules import is_significant, is_tested
+from txray.analysis.rules import is_displaced, is_significant, is_tested
 from txray.analysis.shown_distance import DistanceShown, ShownDistance, shown_distance
-from txray.analysis.states import NOT_SIGNIFICANT, NOT_TESTED
+from txray.analysis.states import DISPLACED, NOT_SIGNIFICANT, NOT_TESTED
 from txray.plots import theme
 from txray.plots.axes import log_axis
 from txray.plots.frame import add_frame, caption_of, empty_figure, feature_noun
@@ -148,6 +148,7 @@ def traces(
     for group, (name, color, symbol, size) in {
         untested: (untested, theme.FAINT, "circle-open", 6),
         NOT_SIGNIFICANT: (NOT_SIGNIFICANT, theme.UNDECIDED, "circle", 5),
+        DISPLACED: (DISPLACED, theme.DISPLACED, "circle", 6),
         **{way: (f"{way} {noun}s {after}{observed}", *style, 8) for way, style in LENGTH_CHANGES.items()},
     }.items():
         rows = np.flatnonzero(groups == group)
@@ -180,6 +181,7 @@ def _group(fdr: float | None, untested: str) -> pl.Expr:
     if fdr is None:
         return way
     group = pl.when(~is_tested()).then(pl.lit(untested)).when(is_significant(fdr)).then(way)
+    group = group.when(is_displaced()).then(pl.lit(DISPLACED))
     return group.otherwise(pl.lit(NOT_SIGNIFICANT))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import polars as pl
 
-from txray.analysis.states import paper_label, state_label
+from txray.analysis.states import DISPLACED, paper_label, state_label
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, caption_of_steps
@@ -46,6 +46,7 @@ _BARS = (
     _Bar("avoided", tested=True),
     _Bar("gained", tested=True),
     _Bar("undecided"),
+    _Bar(DISPLACED),
     _Bar("avoided", tested=False),
     _Bar("gained", tested=False),
     _Bar("unpreferred"),
@@ -72,7 +73,7 @@ def states(*comparisons: Comparison) -> go.Figure:
     tested = {comparison.tested for comparison in comparisons}
     for bar in _BARS:
         numbers = [bar.number(c) for c in comparisons]
-        if (bar.state == "undecided" and not any(numbers)) or not (
+        if (bar.state in ("undecided", DISPLACED) and not any(numbers)) or not (
             bar.tested is None or bar.tested in tested
         ):
             continue

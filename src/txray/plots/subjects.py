@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 _EXPECTED: Mapping[str, str] = {
     "Comparison": "a Comparison, as txray.compare(before, after) returns",
     "Timeline": "a Timeline, as txray.timeline(stages) returns",
+    "Decomposition": "a Decomposition, as txray.decompose returns",
     "Matching": "a Matching, as txray.match(before, after) returns",
     "Persistence": "a Persistence, as txray.persistence(stages) returns",
     "LayerSimilarity": "a LayerSimilarity, as txray.layer_similarity returns",

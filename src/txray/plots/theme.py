@@ -39,14 +39,15 @@ STATE_COLORS: Mapping[str, str] = {
     "gained": "#56B4E9",
     "unpreferred": "#E6E6E6",
     "undecided": "#BBBBBB",
+    "displaced": "#CC79A7",
 }
 """State of a neuron -> its colour."""
 
 SHORTENED, LENGTHENED, UNCHANGED = STATE_COLORS["avoided"], STATE_COLORS["gained"], INK
 """Fewer features look like avoided neurons, more like gained ones."""
 
-CHANGED, UNDECIDED = "#D55E00", STATE_COLORS["undecided"]
-"""Significant, and not significant."""
+CHANGED, UNDECIDED, DISPLACED = "#D55E00", STATE_COLORS["undecided"], STATE_COLORS["displaced"]
+"""Significant, not significant, and explained by another neuron."""
 
 CHANGED_BY: Mapping[float, str] = {0.0: "#F0B98C", 0.1: "#E5853A", 0.3: CHANGED}
 """Distance by which significant neurons moved at least -> colour, the darkest for the largest."""

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from txray.analysis.rules import SURE, is_significant
+from txray.analysis.rules import SURE, is_displaced, is_significant
 from txray.analysis.shown_distance import CORRECTED
-from txray.analysis.states import NOT_SIGNIFICANT
+from txray.analysis.states import DISPLACED, NOT_SIGNIFICANT
 from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.features import labels
@@ -111,6 +111,7 @@ def traces(
     figure = go.Figure()
     for name, color, size in (
         (NOT_SIGNIFICANT, theme.UNDECIDED, 5),
+        (DISPLACED, theme.DISPLACED, 2 * _RADIUS),
         *((_size_label(least), color, 2 * _RADIUS) for least, color in theme.CHANGED_BY.items()),
     ):
         rows, number = np.flatnonzero((groups == name).to_numpy()), int((counts == name).sum())
@@ -141,7 +142,7 @@ def traces(
 
 def _group(fdr: float) -> pl.Expr:
     """Return the name of each neuron's group in the legend."""
-    name: pl.Expr = pl.lit(NOT_SIGNIFICANT)
+    name: pl.Expr = pl.when(is_displaced()).then(pl.lit(DISPLACED)).otherwise(pl.lit(NOT_SIGNIFICANT))
     for least in theme.CHANGED_BY:
         moved = pl.col(SURE).fill_null(0.0) >= least
         name = pl.when(is_significant(fdr) & moved).then(pl.lit(_size_label(least))).otherwise(name)

@@ -141,18 +141,48 @@ def counts_of(table: pl.DataFrame, *, documents: int, words: int, without_group:
         `groups` and `documents_without_group`; `documents_repeated` (all documents minus the distinct texts) and
         `words_repeated` (their words).
     """
-    of_kind = {
-        kind: table.filter(pl.col("kind") == kind).select("hash", "words").to_numpy()
-        for kind in (_TEXT, _GROUP)
-    }
-    groups, _ = _distinct(of_kind[_GROUP])
-    texts, words_of_texts = _distinct(of_kind[_TEXT])
+    groups, _ = _distinct(_of_kind(table, _GROUP))
+    texts, words_of_texts = _distinct(_of_kind(table, _TEXT))
     return {
         "groups": groups,
         WITHOUT_GROUP: without_group,
         "documents_repeated": max(0, documents - texts),
         "words_repeated": max(0, words - words_of_texts),
     }
+
+
+def documents_in_common(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, int | float]:
+    """Return how much two stages read in common; empty if that is unknown, because a table is empty.
+
+    Args:
+        before, after: tables with the columns of `DOCUMENT_SCHEMA`.
+
+    Returns:
+        `documents_before`, `documents_after` and `documents_in_common`, numbers of distinct texts, and
+        `words_in_common`, the share of the words of the longer text that are in documents of both. 0 for documents in
+        other groups, because these are in other folds.
+    """
+    sides = [dict(_of_kind(table, _TEXT).tolist()) for table in (before, after)]
+    if not all(sides):
+        return {}
+    # Where only the smallest hashes are stored, compare those that both tables would store: a random sample.
+    limit = min(max(side) if len(side) == _MAX_HASHES else _HASHES for side in sides)
+    sides = [{key: words for key, words in side.items() if key <= limit} for side in sides]
+    common = sides[0].keys() & sides[1].keys()
+    longer = max(sum(side.values()) for side in sides)
+    groups = [set(_of_kind(table, _GROUP)[:, 0].tolist()) for table in (before, after)]
+    if any(groups) and not groups[0] & groups[1]:
+        common = set()
+    scale = _HASHES / limit
+    numbers = (round(len(texts) * scale) for texts in (*sides, common))
+    names = ("documents_before", "documents_after", "documents_in_common")
+    share = sum(sides[0][key] for key in common) / max(longer, 1)
+    return {**dict(zip(names, numbers, strict=True)), "words_in_common": share}
+
+
+def _of_kind(table: pl.DataFrame, kind: str) -> Ints:
+    """Return (n, 2) hashes and words of the rows of one kind."""
+    return table.filter(pl.col("kind") == kind).select("hash", "words").to_numpy()
 
 
 def _distinct(rows: Ints) -> tuple[int, int]:

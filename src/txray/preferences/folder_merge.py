@@ -15,11 +15,12 @@ from txray.preferences.grouped_stats import STATISTICS
 from txray.preferences.manifest import CHECKPOINT, MANIFEST
 from txray.preferences.merge import exemplars_per_neuron, merge_stages, strongest
 from txray.preferences.preferences import Preferences
+from txray.preferences.runner_ups import RunnerUps, key_of
 from txray.preferences.sparse_stats import SparseStats
 from txray.preferences.stage import Stage
 from txray.preferences.stage_folder import StageFolder
 from txray.preferences.stage_warnings import stage_warnings
-from txray.preferences.store import feature_ids, write_rows, write_tables
+from txray.preferences.store import feature_ids, runner_up_file, write_rows, write_runner_ups, write_tables
 
 
 def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | None = None) -> Path:
@@ -52,6 +53,13 @@ def merge_folders(folders: Sequence[Path | str], out: Path | str, name: str | No
                 _blocks(shards, whole.collected, feature_type, wins_of_type),
                 new / f"preferences.{feature_type}.parquet",
             )
+            outlines = [
+                empty
+                for (_, type_of_rows), empty in whole.collected.items()
+                if type_of_rows == feature_type and empty.runner_ups is not None
+            ]
+            if outlines:
+                write_runner_ups(_runner_up_blocks(shards, outlines), new / runner_up_file(feature_type))
             if feature_type != "subword":
                 wins = wins or wins_of_type
         exemplars = whole.exemplars
@@ -81,6 +89,29 @@ def _blocks(
             block = _merged(table, fold, empty)
             np.add.at(wins[layer], block.neuron, block.count)
             yield block
+
+
+def _runner_up_blocks(
+    shards: Sequence[StageFolder], outlines: Sequence[Preferences]
+) -> Iterator[Preferences]:
+    """Yield the merged runner-ups of each fold of each layer, in the order of the file."""
+    for empty in outlines:
+        for fold in range(empty.folds):
+            tables = (shard.runner_up_rows(empty.layer, empty.feature_type, fold=fold) for shard in shards)
+            table = pl.concat([rows for rows in tables if rows is not None])
+            columns = {name: table[name].to_numpy() for name in ("winner", "neuron")}
+            feature_id = feature_ids(table["feature"], empty.features)
+            key = key_of(
+                np.zeros(len(table), np.int64),
+                columns["winner"].astype(np.int64),
+                columns["neuron"].astype(np.int64),
+                feature_id,
+                empty.n_neurons,
+                1,
+            )
+            rows = SparseStats.combined([SparseStats(key, *(table[name].to_numpy() for name in STATISTICS))])
+            block = RunnerUps.of_rows(rows, empty.n_neurons, 1, np.arange(len(empty.features)))
+            yield replace(empty, runner_ups=replace(block, fold=np.full(len(block), fold)))
 
 
 def _merged(table: pl.DataFrame, fold: int, empty: Preferences) -> Preferences:

@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.safetensors"
 """In the folder of a stage that is still being collected, instead of everything else."""
 
-MANIFEST_KEYS = ("format", "name", "features", "neurons", "folds", "selections", "checksums")
+MANIFEST_KEYS = ("format", "name", "features", "neurons", "folds", "selections", "checksums", "runner_ups")
 """Keys of a manifest that saving writes; a stage that was never saved has none of them."""
 
 _REQUIRED_FILES = ("exemplars.parquet", "tags.parquet", "scales.parquet")
@@ -98,6 +98,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "folds": lambda value: _is_count(value) and value <= MAX_FOLDS,
     "selections": lambda value: _is_map(value, is_text),
     "checksums": lambda value: _is_map(value, is_text),
+    "runner_ups": lambda value: value is None or _is_map(value, lambda layers: isinstance(layers, list)),
     # Known to a collection only; a stage made by hand may lack it.
     "words": lambda value: value is None or _is_count(value),
     "layers": lambda value: value is None or _is_map(value, lambda account: isinstance(account, dict)),

@@ -119,6 +119,8 @@ def _require_same(first: Stage, other: Stage) -> None:
 
 def _merged(parts: Sequence[Preferences], name: str) -> Preferences:
     tally = Tally(parts[0].n_neurons, parts[0].folds)
+    if all(part.runner_ups is not None for part in parts):
+        tally.count_runner_ups()
     for part in parts:
         tally.merge(Tally.of(part))
     return tally.freeze(

@@ -21,6 +21,7 @@ from txray.preferences.grouped_stats import run_starts
 from txray.preferences.lift import SHRINKAGE, lift
 from txray.preferences.names import NAME_WORDS, RANDOM_NAMES, NameScores, name_scores
 from txray.preferences.repr_html import preferences_html
+from txray.preferences.runner_ups import RunnerUps, left_out
 
 Weight = Literal["mean", "mass", "count"]
 """Quantity that a distribution normalizes: mean activation per feature (the paper), sum, or number of wins."""
@@ -79,6 +80,7 @@ class Preferences:
         fold, neuron, feature_id: (n_rows,) int64, sorted in this order, each triple once.
         count: (n_rows,) int64 selected activations.
         sum, sum_sq, max: (n_rows,) float64 of the selected activations, in units of the layer's output.
+        runner_ups: what would have been selected if a winner were absent; None if that is not known.
 
     Raises:
         ShapeError: columns of different length, or an index out of range.
@@ -98,6 +100,7 @@ class Preferences:
     sum: Floats
     sum_sq: Floats
     max: Floats
+    runner_ups: RunnerUps | None = None
 
     def __post_init__(self) -> None:
         columns = (self.fold, self.neuron, self.feature_id, self.count, self.sum, self.sum_sq, self.max)
@@ -110,12 +113,13 @@ class Preferences:
             raise ShapeError(
                 f"{where}: corpus_counts of shape {self.corpus_counts.shape}, features {len(self.features)}"
             )
-        bounds = (("fold", self.fold, self.folds), ("neuron", self.neuron, self.n_neurons))
-        for name, column, size in (*bounds, ("feature_id", self.feature_id, len(self.features))):
+        sizes = {"fold": self.folds, "neuron": self.n_neurons, "feature_id": len(self.features)}
+        bounds = [(name, getattr(self, name), size) for name, size in sizes.items()]
+        bounds += [] if self.runner_ups is None else self.runner_ups.bounds(sizes)
+        for name, column, size in bounds:
             if len(column) and not 0 <= int(column.min()) <= int(column.max()) < size:
-                raise ShapeError(
-                    f"{where}: {name} from {column.min()} to {column.max()}, must stay below {size}"
-                )
+                span = f"from {column.min()} to {column.max()}"
+                raise ShapeError(f"{where}: {name} {span}, must stay below {size}")
         for array in (*columns, self.features, self.corpus_counts):
             array.flags.writeable = False
 
@@ -202,6 +206,17 @@ class Preferences:
     def feature_counts(self) -> Ints:
         """Return the (n_features,) occurrences of each feature in the corpus."""
         return np.asarray(self.corpus_counts.sum(axis=0), dtype=np.int64)
+
+    def without(self, neuron: int) -> Preferences:
+        """Return the preferences that the same pass would have given if one neuron were absent.
+
+        Its words go to the neurons that are next behind it; the counts are exact.
+
+        Raises:
+            UsageError: no such neuron, or the runner-ups are not known.
+        """
+        require_neuron(neuron, self.n_neurons, stage=self.stage, layer=self.layer)
+        return left_out(self, neuron)
 
     def table(self, neuron: int | None = None) -> pl.DataFrame:
         """Return one row per preferred feature of each neuron, the strongest first.

@@ -25,7 +25,14 @@ from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA, OUTPUT_TOKENS, 
 from txray.preferences.preferences import ROW_BYTES, Preferences, require_neuron
 from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.stage_access import StageAccess
-from txray.preferences.store import DOCUMENTS, Vocabulary, complete_rows, preferences_from, read_vocabulary
+from txray.preferences.store import (
+    DOCUMENTS,
+    Vocabulary,
+    complete_rows,
+    preferences_from,
+    read_vocabulary,
+    runner_up_file,
+)
 from txray.preferences.tags import TAG_SCHEMA
 
 CACHE_BYTES = 256 << 20
@@ -167,6 +174,15 @@ class StageFolder(StageAccess):
             lambda: complete_rows(file, pl.scan_parquet(file).filter(layer=layer, **equal).collect())
         )
 
+    def runner_up_rows(self, layer: str, feature_type: str, **equal: int) -> pl.DataFrame | None:
+        """Return rows of the file of runner-ups; None if the layer has none; arguments as for `rows`."""
+        file = self.path / runner_up_file(feature_type)
+        if not self._has_runner_ups(layer, feature_type):
+            return None
+        return self._read(
+            lambda: complete_rows(file, pl.scan_parquet(file).filter(layer=layer, **equal).collect())
+        )
+
     @property
     def exemplars(self) -> pl.DataFrame:
         """The strongest occurrences of all neurons, read anew each time; columns as in `Stage.exemplars`."""
@@ -180,6 +196,11 @@ class StageFolder(StageAccess):
             lambda: self._read(lambda: pl.read_parquet(self.path / "tags.parquet").select(*TAG_SCHEMA)),
             lambda table: int(table.estimated_size()),
         )
+
+    @property
+    def documents(self) -> pl.DataFrame:
+        """Hashes of the texts and groups that were read, read anew each time; columns as in `Stage.documents`."""
+        return self._read(lambda: as_documents(pl.read_parquet(self.path / DOCUMENTS)))
 
     @property
     def output_tokens(self) -> pl.DataFrame:
@@ -219,10 +240,24 @@ class StageFolder(StageAccess):
             # One pass over the file for all layers.
             table = complete_rows(file, pl.read_parquet(file, n_rows=None if rows else 0))
             vocabulary = self._read_vocabulary(feature_type)
+            others = self.path / runner_up_file(feature_type)
+            has_others = others.name in self.manifest["checksums"]
+            runner_ups = (
+                complete_rows(others, pl.read_parquet(others, n_rows=None if rows else 0))
+                if has_others
+                else None
+            )
             for layer in self.layers:
                 of_layer = table.filter(layer=layer)
                 collected[layer, feature_type] = preferences_from(
-                    self.manifest, layer, feature_type, vocabulary, of_layer
+                    self.manifest,
+                    layer,
+                    feature_type,
+                    vocabulary,
+                    of_layer,
+                    runner_ups.filter(layer=layer)
+                    if runner_ups is not None and self._has_runner_ups(layer, feature_type)
+                    else None,
                 )
         # Cast, so that columns of another type are noticed now and not where they are used.
         tags, scales = (
@@ -236,7 +271,7 @@ class StageFolder(StageAccess):
             "manifest": self.manifest,
             "tags": tags,
             "scales": scales,
-            "documents": as_documents(pl.read_parquet(self.path / DOCUMENTS)),
+            "documents": self.documents,
             "output_tokens": self.output_tokens,
             "histograms": self.histograms,
         }
@@ -249,7 +284,13 @@ class StageFolder(StageAccess):
             (self.fingerprint, layer, feature_type),
             lambda: self._read_preferences(layer, feature_type),
             # Its totals are cached with it.
-            lambda preferences: 2 * ROW_BYTES * len(preferences.fold),
+            lambda preferences: (
+                ROW_BYTES
+                * (
+                    2 * len(preferences.fold)
+                    + (0 if preferences.runner_ups is None else len(preferences.runner_ups))
+                )
+            ),
         )
 
     def _neuron_preferences(self, number: int, layer: str, feature_type: str) -> Preferences:
@@ -258,7 +299,13 @@ class StageFolder(StageAccess):
     def _read_preferences(self, layer: str, feature_type: str, **equal: int) -> Preferences:
         vocabulary = self.vocabulary(feature_type)
         rows = self.rows(layer, feature_type, **equal)
-        return self._read(lambda: preferences_from(self.manifest, layer, feature_type, vocabulary, rows))
+        runner_ups = None if equal else self.runner_up_rows(layer, feature_type)
+        return self._read(
+            lambda: preferences_from(self.manifest, layer, feature_type, vocabulary, rows, runner_ups)
+        )
+
+    def _has_runner_ups(self, layer: str, feature_type: str) -> bool:
+        return layer in self.manifest.get("runner_ups", {}).get(feature_type, ())
 
     def _layer_output_tokens(self, layer: str) -> pl.DataFrame:
         return self.cache.get(

@@ -3,6 +3,7 @@
     manifest.json               format, model, corpus, layers, selection, word accounting, checksums
     features.<type>.parquet     feature, fold, count: occurrences in the corpus
     preferences.<type>.parquet  layer, fold, neuron, feature, count, sum; sum_sq and max where count is above 1
+    runner_ups.<type>.parquet   winner, and the columns of preferences: who would have been credited without it
     exemplars.parquet           the strongest occurrences of every neuron
     tags.parquet                token, pos, count: which tags each token carried
     scales.parquet              layer, neuron, mean, deviation: what activations were standardized with
@@ -33,6 +34,7 @@ from txray.preferences.histogram_files import write_histograms
 from txray.preferences.manifest import CHECKPOINT, FORMAT, MANIFEST
 from txray.preferences.output_tokens import OUTPUT_TOKEN_SCHEMA, OUTPUT_TOKENS
 from txray.preferences.preferences import Preferences
+from txray.preferences.runner_ups import RunnerUps
 from txray.preferences.scales import SCALE_SCHEMA
 from txray.preferences.tags import TAG_SCHEMA
 
@@ -55,6 +57,12 @@ _ROW_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
+_RUNNER_UP_SCHEMA: dict[str, pl.DataType] = {
+    **{name: _ROW_SCHEMA[name] for name in ("layer", "fold")},
+    "winner": pl.UInt32(),
+    **{name: dtype for name, dtype in _ROW_SCHEMA.items() if name not in ("layer", "fold")},
+}
+
 _OF_ONE = {"sum_sq": pl.col("sum") * pl.col("sum"), "max": pl.col("sum")}
 """Statistics of a single activation, which are null in a file unless they differ from this."""
 
@@ -63,8 +71,10 @@ def write_stage(stage: Stage, folder: Path) -> None:
     """Write a stage folder, complete or not at all; see `Stage.save`."""
     with atomic_folder(folder, markers=(MANIFEST, CHECKPOINT)) as temporary:
         for feature_type in stage.feature_types:
-            rows = _layers_of(stage, feature_type)
-            write_rows(rows, temporary / f"preferences.{feature_type}.parquet")
+            layers = _layers_of(stage, feature_type)
+            write_rows(layers, temporary / f"preferences.{feature_type}.parquet")
+            if any(preferences.runner_ups is not None for preferences in layers):
+                write_runner_ups(layers, temporary / runner_up_file(feature_type))
         write_tables(stage, temporary)
 
 
@@ -93,14 +103,20 @@ def _layers_of(stage: Stage, feature_type: str) -> list[Preferences]:
 
 def _write_manifest(stage: Stage, folder: Path) -> None:
     first = {layer: stage[layer, stage.feature_types[0]] for layer in stage.layers}
+    runner_ups = {
+        feature_type: [side.layer for side in _layers_of(stage, feature_type) if side.runner_ups is not None]
+        for feature_type in stage.feature_types
+    }
+    runner_ups = {feature_type: layers for feature_type, layers in runner_ups.items() if layers}
     manifest = {
-        **stage.manifest,
+        **{key: value for key, value in stage.manifest.items() if key != "runner_ups"},
         "format": FORMAT,
         "name": stage.name,
         "features": list(stage.feature_types),
         "neurons": {layer: preferences.n_neurons for layer, preferences in first.items()},
         "folds": first[stage.layers[0]].folds,
         "selections": {layer: preferences.selection for layer, preferences in first.items()},
+        **({"runner_ups": runner_ups} if runner_ups else {}),
         "checksums": {file.name: sha256_of(file) for file in sorted(folder.glob("*.parquet"))},
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
@@ -123,17 +139,37 @@ def write_rows(layers: Iterable[Preferences], file: Path) -> None:
     register_io_source(parts, schema=_ROW_SCHEMA).sink_parquet(file, compression="zstd", maintain_order=True)
 
 
-def _row_table(preferences: Preferences, part: slice) -> pl.DataFrame:
-    features = _names_of(preferences.features, preferences.feature_id[part])
+def write_runner_ups(layers: Iterable[Preferences], file: Path) -> None:
+    """Write the runner-ups of preferences part by part; arguments as for `write_rows`."""
+
+    def parts(*_: object) -> Iterator[pl.DataFrame]:
+        for preferences in layers:
+            rows = preferences.runner_ups
+            for start in range(0, 0 if rows is None else len(rows), _ROWS_PER_WRITE):
+                yield _row_table(preferences, slice(start, start + _ROWS_PER_WRITE), rows)
+
+    source = register_io_source(parts, schema=_RUNNER_UP_SCHEMA)
+    source.sink_parquet(file, compression="zstd", maintain_order=True)
+
+
+def runner_up_file(feature_type: str) -> str:
+    """Return the name of the file of runner-ups, which a stage folder may lack."""
+    return f"runner_ups.{feature_type}.parquet"
+
+
+def _row_table(preferences: Preferences, part: slice, runner_ups: RunnerUps | None = None) -> pl.DataFrame:
+    rows = preferences if runner_ups is None else runner_ups
+    features = _names_of(preferences.features, rows.feature_id[part])
     table = pl.DataFrame(
         {
             "layer": pl.Series([preferences.layer], dtype=pl.String).new_from_index(0, len(features)),
-            "fold": preferences.fold[part].astype(np.uint16),
-            "neuron": preferences.neuron[part].astype(np.uint32),
+            "fold": rows.fold[part].astype(np.uint16),
+            **({} if runner_ups is None else {"winner": runner_ups.winner[part].astype(np.uint32)}),
+            "neuron": rows.neuron[part].astype(np.uint32),
             "feature": features,
-            **{name: getattr(preferences, name)[part] for name in STATISTICS},
+            **{name: getattr(rows, name)[part] for name in STATISTICS},
         },
-        schema=_ROW_SCHEMA,
+        schema=_ROW_SCHEMA if runner_ups is None else _RUNNER_UP_SCHEMA,
     )
     # Most rows are of one activation, so that two thirds of the numbers repeat the third.
     return table.with_columns(
@@ -206,16 +242,25 @@ def checked(file: Path, table: pl.DataFrame) -> pl.DataFrame:
 
 
 def preferences_from(
-    manifest: Mapping[str, Any], layer: str, feature_type: str, vocabulary: Vocabulary, rows: pl.DataFrame
+    manifest: Mapping[str, Any],
+    layer: str,
+    feature_type: str,
+    vocabulary: Vocabulary,
+    rows: pl.DataFrame,
+    runner_ups: pl.DataFrame | None = None,
 ) -> Preferences:
-    """Build the preferences of one layer from the rows of its file.
+    """Build the preferences of one layer from the rows of its files.
 
     Raises:
         ValueError, PolarsError, ShapeError: rows that cannot be what was written.
     """
     names, corpus_counts = vocabulary
-    if (rows["count"] < 1).any() or (rows["sum"] < 0).any():
-        raise ValueError(f"preferences.{feature_type}.parquet: a count below 1 or a sum below 0")
+    for file, table in (
+        (f"preferences.{feature_type}.parquet", rows),
+        (runner_up_file(feature_type), runner_ups),
+    ):
+        if table is not None and ((table["count"] < 1).any() or (table["sum"] < 0).any()):
+            raise ValueError(f"{file}: a count below 1 or a sum below 0")
     return Preferences(
         stage=manifest["name"],
         layer=layer,
@@ -224,11 +269,22 @@ def preferences_from(
         n_neurons=manifest["neurons"][layer],
         features=names,
         corpus_counts=corpus_counts,
-        fold=rows["fold"].to_numpy().astype(np.int64),
-        neuron=rows["neuron"].to_numpy().astype(np.int64),
-        feature_id=feature_ids(rows["feature"], names),
-        **{name: rows[name].to_numpy() for name in STATISTICS},
+        runner_ups=None
+        if runner_ups is None
+        else RunnerUps(
+            winner=runner_ups["winner"].to_numpy().astype(np.int64), **_columns_of(runner_ups, names)
+        ),
+        **_columns_of(rows, names),
     )
+
+
+def _columns_of(rows: pl.DataFrame, names: Names) -> dict[str, Any]:
+    return {
+        "fold": rows["fold"].to_numpy().astype(np.int64),
+        "neuron": rows["neuron"].to_numpy().astype(np.int64),
+        "feature_id": feature_ids(rows["feature"], names),
+        **{name: rows[name].to_numpy() for name in STATISTICS},
+    }
 
 
 def feature_ids(features: pl.Series, names: Names) -> Ints:

@@ -15,14 +15,13 @@ from txray.preferences.dense_stats import DenseStats
 from txray.preferences.folds import DEFAULT_FOLDS, MAX_FOLDS
 from txray.preferences.grouped_stats import STATISTICS, reduced
 from txray.preferences.preferences import Preferences
+from txray.preferences.row_buffer import RowBuffer
+from txray.preferences.runner_ups import RunnerUps, can_count, key_of
 from txray.preferences.serialization import as_bytes, from_bytes
 from txray.preferences.sparse_stats import SparseStats
 
 _DENSE_SHARE = 0.3
 """Share of used cells above which a grid is used: a sparse row is 1.5 times as large as a dense cell, and sorted."""
-
-_PENDING_ROWS = 1 << 16
-"""Rows that are buffered before they are sorted into the rest; about 3 MB."""
 
 
 class Tally:
@@ -61,9 +60,9 @@ class Tally:
         self.folds = folds
         self._ids = _numbered(())
         self._occurrences = np.zeros((folds, 1024), np.int64)
-        self._rows = SparseStats.empty()
-        self._pending: list[SparseStats] = []
-        self._n_pending = 0
+        self._rows = RowBuffer()
+        # None: second places are not known.
+        self._runner_ups: RowBuffer | None = None
         self._dense = dense
         self._grid: DenseStats | None = None
 
@@ -74,8 +73,21 @@ class Tally:
         tally._ids = _numbered(preferences.features.tolist())
         tally._occurrences = preferences.corpus_counts.copy()
         key = tally._key(preferences.fold, preferences.neuron, preferences.feature_id)
-        tally._push(SparseStats(key, *(getattr(preferences, name) for name in STATISTICS)))
+        tally._rows.push(SparseStats(key, *(getattr(preferences, name) for name in STATISTICS)))
+        if preferences.runner_ups is not None:
+            tally.count_runner_ups()
+            tally._push_runner_ups(preferences.runner_ups.rows(tally.n_neurons, tally.folds))
         return tally
+
+    def count_runner_ups(self) -> None:
+        """Count second places from now on, if the layer is not too large for that; see `update_runner_ups`."""
+        if can_count(self.n_neurons, self.folds):
+            self._runner_ups = RowBuffer()
+
+    @property
+    def counts_runner_ups(self) -> bool:
+        """Return whether second places are counted."""
+        return self._runner_ups is not None
 
     def feature_ids(self, features: Sequence[str]) -> Ints:
         """Return ids of features; new ones are numbered in order of first occurrence.
@@ -118,9 +130,24 @@ class Tally:
             raise ShapeError(
                 f"tally of {self.n_neurons} neurons: got neuron indices {neuron.min()} to {neuron.max()}"
             )
-        self._push(
+        self._rows.push(
             SparseStats.combined([SparseStats.of_events(self._key(fold, neuron, feature_id), activation)])
         )
+
+    def update_runner_ups(
+        self, fold: Ints, winner: Ints, neuron: Ints, feature_id: Ints, activation: NDArray[np.floating]
+    ) -> None:
+        """Add activations that would have been selected if `winner` were absent.
+
+        Args:
+            fold: (n,) fold of the document.
+            winner: (n,) selected neuron.
+            neuron: (n,) neuron that would have been selected in its place.
+            feature_id: (n,) feature at that position.
+            activation: (n,) activations of `neuron`, positive.
+        """
+        key = key_of(fold, winner, neuron, feature_id, self.n_neurons, self.folds)
+        self._push_runner_ups(SparseStats.combined([SparseStats.of_events(key, activation)]))
 
     def update_dense(self, fold: Ints, feature_id: Ints, activations: NDArray[np.floating]) -> None:
         """Add every positive activation of every neuron (selection `all`).
@@ -144,7 +171,7 @@ class Tally:
                 self._grid = self._grid or DenseStats(self.n_neurons)
                 self._grid.add(part)
             else:
-                self._push(SparseStats.of_cells(part, self.n_neurons))
+                self._rows.push(SparseStats.of_cells(part, self.n_neurons))
 
     def merge(self, other: Tally) -> None:
         """Add the contents of another tally, which stays unchanged.
@@ -163,18 +190,24 @@ class Tally:
         # The feature is the most significant part of the key; fold and neuron below it stay.
         other_id, fold_and_neuron = np.divmod(rows.key, self.folds * self.n_neurons)
         key = own_id[other_id] * (self.folds * self.n_neurons) + fold_and_neuron
-        self._push(SparseStats(key, rows.count, rows.sum, rows.sum_sq, rows.max))
+        self._rows.push(SparseStats(key, rows.count, rows.sum, rows.sum_sq, rows.max))
+        if self._runner_ups is None or other._runner_ups is None:
+            # Those of a part would seem to be those of the whole.
+            self._runner_ups = None
+            return
+        rows = other._runner_ups.combined()
+        other_id, rest = np.divmod(rows.key, self.folds * self.n_neurons * self.n_neurons)
+        key = own_id[other_id] * (self.folds * self.n_neurons * self.n_neurons) + rest
+        self._push_runner_ups(SparseStats(key, rows.count, rows.sum, rows.sum_sq, rows.max))
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return the whole state as arrays; a tally that loads it continues to the same bytes."""
-        # Buffered rows stay separate: the last bits of a sum depend on the order of addition.
-        buffered = SparseStats.concatenated(self._pending or [SparseStats.empty()])
         grid = SparseStats.empty() if self._grid is None else self._grid.rows()
         return {
             "dense": np.array([self._dense is not None, bool(self._dense)]),
             **grid.arrays("grid."),
-            **self._rows.arrays("rows."),
-            **buffered.arrays("pending."),
+            **self._rows.arrays(),
+            **({} if self._runner_ups is None else self._runner_ups.arrays("runner_ups.")),
             "occurrences": self._occurrences[:, : len(self._ids)],
             "features": as_bytes(list(self._ids)),
         }
@@ -183,9 +216,10 @@ class Tally:
         """Restore a state of `state_dict`."""
         self._ids = _numbered(from_bytes(state["features"]))
         self._occurrences = np.array(state["occurrences"])
-        self._rows = SparseStats.of_arrays(state, "rows.")
-        self._pending = [SparseStats.of_arrays(state, "pending.")]
-        self._n_pending = len(self._pending[0])
+        self._rows = RowBuffer.of_arrays(state)
+        self._runner_ups = None
+        if "runner_ups.rows.key" in state:
+            self._runner_ups = RowBuffer.of_arrays(state, "runner_ups.")
         decided, dense = state["dense"]
         self._dense = bool(dense) if decided else None
         self._grid = None
@@ -207,7 +241,7 @@ class Tally:
         sorted_id[tally_id] = np.arange(len(names))
         columns = (
             self._columns(sorted_id)
-            if self._grid is None or len(self._combined())
+            if self._grid is None or len(self._rows.combined())
             else self._grid_columns(self._grid, sorted_id)
         )
         return Preferences(
@@ -218,6 +252,9 @@ class Tally:
             n_neurons=self.n_neurons,
             features=np.array(names, dtype=object),
             corpus_counts=self._occurrences[:, tally_id],
+            runner_ups=None
+            if self._runner_ups is None
+            else RunnerUps.of_rows(self._runner_ups.combined(), self.n_neurons, self.folds, sorted_id),
             **columns,
         )
 
@@ -258,23 +295,15 @@ class Tally:
         # The feature is the most significant part, because only its range is not known beforehand.
         return (feature_id * self.folds + fold) * self.n_neurons + neuron
 
-    def _push(self, rows: SparseStats) -> None:
-        self._pending.append(rows)
-        self._n_pending += len(rows)
-        # Buffering as many rows as are sorted already keeps the total sorting work linear in the events.
-        if self._n_pending > max(_PENDING_ROWS, len(self._rows)):
-            self._combined()
+    def _push_runner_ups(self, rows: SparseStats) -> None:
+        if self._runner_ups is None:
+            raise UsageError("tally: second places are not counted; call count_runner_ups first")
+        self._runner_ups.push(rows)
 
     def _all_rows(self) -> SparseStats:
         if self._grid is None:
-            return self._combined()
-        return SparseStats.combined([self._combined(), self._grid.rows()])
-
-    def _combined(self) -> SparseStats:
-        if self._pending:
-            self._rows = SparseStats.combined([self._rows, *self._pending])
-            self._pending, self._n_pending = [], 0
-        return self._rows
+            return self._rows.combined()
+        return SparseStats.combined([self._rows.combined(), self._grid.rows()])
 
 
 def _numbered(names: Iterable[str]) -> defaultdict[str, int]:

@@ -63,7 +63,7 @@ _FAMILIES: Mapping[str, _Family] = {
 
 @dataclass(eq=False)
 class _Removed:
-    """What is removed from one block: MLP neurons with the constants that replace them, and heads."""
+    """Units that are removed from one block: MLP neurons with the constants that replace them, and heads."""
 
     neurons: dict[int, float] = field(default_factory=dict)
     heads: set[int] = field(default_factory=set)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from txray.hashing import FIRST_FACTOR, GOLDEN_GAMMA, as_signed, splitmix64_tensor
+from txray.synthetic.growth import Growth
 from txray.synthetic.profiles import Profile
 
 LAYER = "neurons"
@@ -44,13 +45,16 @@ class SyntheticModule(nn.Module):
     timeout: Tensor
     seed: Tensor
 
-    def __init__(self, profiles: Sequence[Profile], n_words: int, seed: int) -> None:
+    def __init__(
+        self, profiles: Sequence[Profile], n_words: int, seed: int, growth: Growth | None = None
+    ) -> None:
         """Create the neurons.
 
         Args:
             profiles: profile of each neuron.
             n_words: size of the vocabulary.
             seed: random seed of the times, 0 to 2^63 - 1.
+            growth: rates that one neuron has besides; those of all others, and their activations, stay as they are.
         """
         super().__init__()
         word = np.concatenate([profile.word for profile in profiles])
@@ -58,6 +62,9 @@ class SyntheticModule(nn.Module):
         probability = np.concatenate([profile.probability for profile in profiles])
         order = np.lexsort((neuron, word))
         timeout = 1 - np.bincount(word, probability, n_words)
+        if growth is not None:
+            word, neuron, probability = growth.added_to(word, neuron, probability)
+            order = np.lexsort((neuron, word))
         start = np.concatenate(([0], np.cumsum(np.bincount(word, minlength=n_words))))
         self.n_neurons = len(profiles)
         # Buffers are part of the fingerprint, and move to a device with the module.

@@ -18,6 +18,7 @@ from txray.errors import UsageError
 from txray.models.text_model import TextModel
 from txray.models.vocabulary import SPECIALS, Vocabulary
 from txray.synthetic.changes import CONCEPTS, KINDS, changed_profile, grown_profiles
+from txray.synthetic.growth import Growth
 from txray.synthetic.module import LAYER, SyntheticModule, read_with_mask
 from txray.synthetic.profiles import Profile, WordBudget, lengths_and_rates
 
@@ -84,6 +85,7 @@ class _Plan:
     reranked: float
     sharpened: float
     competition: float
+    displacement: float
     effect: float
     rarer_by: float
     seed: int
@@ -105,12 +107,18 @@ class _Plan:
                 f"{group}={share}" for group, share in zip(SHARES, self.shares, strict=True) if share
             )
             raise UsageError(f"synthetic_pair: {shares} sum to {sum(self.shares):.6g}; the maximum is 1")
-        if not 0 <= self.competition < 1:
-            raise UsageError(f"synthetic_pair: competition={self.competition}; pass a share from 0, below 1")
-        if self.competition and sum(self.shares) > 1 - 1 / self.n_neurons + 1e-9:
+        for name in ("competition", "displacement"):
+            share = getattr(self, name)
+            if not 0 <= share < 1:
+                raise UsageError(f"synthetic_pair: {name}={share}; pass a share from 0, below 1")
+            if share and sum(self.shares) > 1 - 1 / self.n_neurons + 1e-9:
+                raise UsageError(
+                    f"synthetic_pair: {name}={share} makes an unchanged neuron grow, and there is none; lower the "
+                    "other shares"
+                )
+        if self.competition and self.displacement:
             raise UsageError(
-                f"synthetic_pair: competition={self.competition} makes an unchanged neuron grow, and there is none; "
-                "lower the other shares"
+                "synthetic_pair: competition and displacement both make a neuron grow; pass one of them"
             )
         if not 0 < self.effect <= 1:
             raise UsageError(f"synthetic_pair: effect={self.effect}; pass a share above 0, up to 1")
@@ -153,6 +161,7 @@ def synthetic_pair(
     reranked: float = 0.0,
     sharpened: float = 0.0,
     competition: float = 0.0,
+    displacement: float = 0.0,
     effect: float = 0.9,
     rarer_by: float = 10.0,
     seed: int = 0,
@@ -187,6 +196,9 @@ def synthetic_pair(
             win equally often.
         competition: share of all wins that one neuron has afterwards; it is the unchanged neuron that wins most, and
             becomes `grown`. It takes wins of all others, in proportion: what they prefer stays the same. 0 for none.
+        displacement: share of all wins that one neuron has afterwards, as with `competition`, but because its
+            activations grow, at some words more than at others. Those of all others stay as they are, but the words
+            that it takes from a neuron are not a random sample of them.
         effect: share of the wins of a changed neuron that go to other words. With 1, nothing is shared with before: no
             trained neuron changes that much, and every distance detects it.
         rarer_by: factor by which the rarer neurons win less often.
@@ -213,6 +225,7 @@ def synthetic_pair(
         reranked,
         sharpened,
         competition,
+        displacement,
         effect,
         rarer_by,
         seed,
@@ -228,22 +241,34 @@ def synthetic_pair(
     random = np.random.default_rng(plan.seed)
     group = plan.groups(random)
     pairs = _pairs(plan, group, budget, random)
-    if plan.competition:
+    growth = None
+    if plan.competition or plan.displacement:
         rates = [after.rate(budget.frequency) for _, after in pairs]
         grown = int(np.where(group == 0, rates, -1.0).argmax())
-        pairs = grown_profiles(pairs, grown, plan.competition, budget)
         group[grown] = GROUPS.index("grown")
+        if plan.displacement:
+            racing = [after for _, after in pairs]
+            growth = Growth.to_share(racing, grown, plan.displacement, budget, random)
+        else:
+            pairs = grown_profiles(pairs, grown, plan.competition, budget)
     index = _moved(np.flatnonzero(group == GROUPS.index("moved")), n_neurons, random)
     before = [pair[0] for pair in pairs]
     after = [pairs[neuron][1] for neuron in np.argsort(index).tolist()]
+    module_after = after
+    if growth is not None:
+        # The neuron that grows is unchanged, so its index is the same on both sides.
+        pairs = [(pair[0], growth.profile(neuron, pair[1])) for neuron, pair in enumerate(pairs)]
+        after = [pairs[neuron][1] for neuron in np.argsort(index).tolist()]
 
     def model(side: int, profiles: Sequence[Profile]) -> TextModel:
-        module = SyntheticModule(profiles, len(vocabulary), 2 * plan.seed + side).eval()
+        module = SyntheticModule(
+            profiles, len(vocabulary), 2 * plan.seed + side, growth if side else None
+        ).eval()
         return TextModel(module, vocabulary.encode, read_with_mask, name=f"synthetic {SIDES[side]}")
 
     return SyntheticPair(
         model(0, before),
-        model(1, after),
+        model(1, module_after),
         text,
         LAYER,
         _truth(group, index, pairs, budget.frequency),

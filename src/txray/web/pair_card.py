@@ -10,11 +10,11 @@ from markupsafe import Markup
 from txray.analysis import Findings
 from txray.analysis.findings import MEDIAN, MEDIAN_CHANGED
 from txray.analysis.shown_distance import CORRECTED, ShownDistance, corrected_words
-from txray.analysis.states import UNTESTED, state_label
+from txray.analysis.states import DISPLACED, UNTESTED, state_label
 from txray.plots.text import count
 from txray.web.templates import render
 
-_ORDER = ("shared", "avoided", "gained", "undecided", "unpreferred", UNTESTED)
+_ORDER = ("shared", "avoided", "gained", "undecided", DISPLACED, "unpreferred", UNTESTED)
 
 
 def pair_card(

@@ -51,7 +51,10 @@ def same(one: Any, other: Any) -> bool:
 
 
 def similarity() -> LayerSimilarity:
-    rows = [("rnn", "top", 0.5, None, 0.25, 0.1, 0.2, 0, 1), ("rnn", "rnn", None, None, 1.0, 1.0, 1.0, 2, 2)]
+    rows = [
+        ("rnn", "top", 0.5, None, 0.6, 0.25, 0.1, 0.2, 0.3, 0.01, 0.02, 0.03, 0.04, 0, 1),
+        ("rnn", "rnn", None, None, None, 1.0, 1.0, 1.0, 1.0, None, None, 0.5, 0.5, 2, 2),
+    ]
     return LayerSimilarity(
         *("early", "late", ("rnn",), ("top", "rnn"), "wiki", 900, {"unread by both": 3}, {}, {"a": 1}),
         pl.DataFrame(rows, schema=SIMILARITY_SCHEMA, orient="row"),

@@ -37,7 +37,7 @@ class StopError(Exception):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pools, so that batches are made while documents are still read, and rows that are sorted in early."""
     monkeypatch.setattr("txray.capture.text.batching._POOL_BATCHES", 2)
-    monkeypatch.setattr("txray.preferences.tally._PENDING_ROWS", 50)
+    monkeypatch.setattr("txray.preferences.row_buffer._PENDING_ROWS", 50)
 
 
 def stopping_after(n: int, made: list[Document], *, passes: int = 0) -> Corpus:

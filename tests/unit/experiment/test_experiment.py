@@ -12,6 +12,7 @@ from scipy.stats import false_discovery_control
 
 from tests.builders.tiny_experiment import TINY
 from txray.analysis import Timeline
+from txray.analysis.states import SAME_WEIGHTS
 from txray.errors import CorpusError, UsageError
 from txray.experiment import DemoSources, ExperimentResult, run_experiment, write_results
 from txray.experiment.comparisons import PaperComparisons, pretraining_timeline
@@ -69,7 +70,10 @@ def test_the_epochs_tell_of_perplexity_and_parts_of_speech(table: dict[str, Row]
 
 def test_what_is_more_than_chance_has_a_row_per_comparison(result: ExperimentResult) -> None:
     comparisons = PaperComparisons.of(result)
-    lines = significance_table(comparisons).splitlines()[2:]
+    table, _, note = significance_table(comparisons).rpartition("\n\n")
+    # One model read both texts.
+    assert note.strip() == f"pretraining text → reviews: {SAME_WEIGHTS}"
+    lines = table.splitlines()[2:]
     assert len(lines) == 8
     for line, (what, kind) in zip(
         lines, product(("first", "last", "domain", "supervision"), ("token", "pos")), strict=True

@@ -19,6 +19,7 @@ from tests.builders.hub_folders import folder_of
 from txray.capture.roles import layer_roles
 from txray.errors import SnapshotError, UsageError
 from txray.models import from_transformers, hugging_face, load_model
+from txray.models.fingerprint import model_fingerprint
 from txray.models.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 peft = pytest.importorskip("peft")
@@ -220,3 +221,18 @@ def test_only_adapters_have_a_base(folders: Path) -> None:
     for options in ({"base": folders / "bert"}, {"merge": True}):
         with pytest.raises(UsageError, match="no adapter"):
             hugging_face(folders / "bert", **options)  # type: ignore[arg-type]
+
+
+def test_active_adapters_are_part_of_the_fingerprint(folders: Path) -> None:
+    model = transformers.AutoModel.from_pretrained(folders / "bert")
+    config = peft.LoraConfig(r=2, init_lora_weights=False, target_modules=["query"])
+    adapted = peft.get_peft_model(model, config)
+    adapted.add_adapter("other", config)
+    default = model_fingerprint(adapted)
+    adapted.set_adapter("other")
+    other = model_fingerprint(adapted)
+    with adapted.disable_adapter():
+        disabled = model_fingerprint(adapted)
+    assert len({default, other, disabled}) == 3
+    adapted.set_adapter("default")
+    assert model_fingerprint(adapted) == default

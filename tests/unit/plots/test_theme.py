@@ -61,7 +61,7 @@ def test_styles_of_the_caller_are_used_and_must_be_complete() -> None:
 
 def test_every_state_has_a_colour_of_its_own() -> None:
     assert set(STATE_COLORS) == set(CONFIDENT_STATES)
-    assert len(set(STATE_COLORS.values())) == 5
+    assert len(set(STATE_COLORS.values())) == 6
 
 
 def test_a_role_is_given_once() -> None:

@@ -88,7 +88,7 @@ def test_merge_leaves_the_other_tally_as_it_is() -> None:
 
 
 def test_many_updates_are_sorted_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("txray.preferences.tally._PENDING_ROWS", 10)
+    monkeypatch.setattr("txray.preferences.row_buffer._PENDING_ROWS", 10)
     events = random_events(2_000, n_features=300)
     same(frozen(tally_of(events)), preferences_of(events))
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from txray.analysis.concepts.scores import ConceptScores
 from txray.analysis.result_folder import ResultFolder, SavedResult
+from txray.analysis.rules import q_value_is_significant
 from txray.analysis.significance.permutation import q_values
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.states import significant_label
@@ -369,7 +370,7 @@ def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _concepts(neurons: pl.DataFrame, words: Mapping[str, tuple[int, float]], fdr: float) -> pl.DataFrame:
     counts = neurons.group_by("feature", maintain_order=True).agg(
-        significant=(pl.col("q_value") <= fdr).sum().cast(pl.Int64),
+        significant=q_value_is_significant(fdr).sum().cast(pl.Int64),
         tested=pl.col("q_value").count().cast(pl.Int64),
     )
     sizes = pl.DataFrame(

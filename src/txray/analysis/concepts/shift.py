@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from txray.analysis.concepts.scores import jackknife_error
 from txray.analysis.result_folder import ResultFolder, SavedResult
+from txray.analysis.rules import q_value_is_significant
 from txray.analysis.significance.permutation import q_values
 from txray.analysis.states import significant_label
 from txray.errors import UnknownNameError, UsageError
@@ -253,6 +254,6 @@ def _moved(rows: pl.DataFrame, fdr: float) -> tuple[Any, ...]:
         after["auroc_after"],
         after["rank_before"],
         len(shared),
-        int((rows["q_value"] <= fdr).sum()),
+        rows.filter(q_value_is_significant(fdr)).height,
         rows["q_value"].count(),
     )

@@ -7,6 +7,7 @@ import polars as pl
 from scipy.optimize import linear_sum_assignment
 
 from txray.analysis.matching.chance import MIN_DRAWS, BestByChance
+from txray.analysis.rules import q_value_is_significant
 from txray.analysis.significance.permutation import q_values
 from txray.arrays import Floats, Ints
 from txray.errors import UsageError
@@ -78,7 +79,7 @@ def pair_table(
             "mutual": mutual,
         }
     )
-    matched = assigned.filter(pl.col("q_value") <= false_match_rate)
+    matched = assigned.filter(q_value_is_significant(false_match_rate))
     before, after = (
         pl.DataFrame({side: of_side}).join(matched, on=side, how="anti").sort(side)
         for side, of_side in zip(("before", "after"), neurons, strict=True)

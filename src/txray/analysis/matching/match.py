@@ -317,5 +317,6 @@ def _renumbered(preferences: Preferences, neuron: Floats, rows: int) -> Preferen
         preferences,
         n_neurons=rows,
         neuron=renumbered[order],
+        runner_ups=None,  # a winner may have no row
         **{name: getattr(preferences, name)[order] for name in columns},
     )

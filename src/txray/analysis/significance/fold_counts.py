@@ -103,11 +103,16 @@ class FoldCounts:
         wins[self.neuron[starts]] = (self.summing(starts) @ self.count).toarray()
         return wins
 
-    def downsampled(self, random: np.random.Generator) -> FoldCounts:
+    def downsampled(self, random: np.random.Generator, *, keep_equal: bool = False) -> FoldCounts:
         """Return a copy in which the stage with more activations is downsampled to the size of the other, per neuron.
 
         A neuron that merely fires less often loses its rare features, and would seem to have changed. The draw does not
         depend on the order of the stages.
+
+        Args:
+            random: random generator.
+            keep_equal: whether folds in which a neuron has the same activations in both stages stay as they are.
+                Otherwise, where only one fold differs, differences would appear in all.
         """
         wins = self.wins()
         of_side = np.stack((wins[:, : self.folds].sum(axis=1), wins[:, self.folds :].sum(axis=1)), axis=1)
@@ -117,10 +122,22 @@ class FoldCounts:
         drawn = self.count.data.copy()
         # At most one stage of each neuron; its cells ascend by feature, then by fold.
         more = np.flatnonzero((of_side > fewer[:, None])[neuron, side])
+        if keep_equal:
+            more = more[self._differs()[neuron, self.count.indices % self.folds][more]]
+            surplus = of_side.max(axis=1) - fewer
+            fewer = np.bincount(neuron[more], self.count.data[more], self.n_neurons) - surplus
         drawn[more] = downsample(
             self.count.data[more].astype(np.int64), neuron[more], fewer.astype(np.int64), random
         )
         return self.thinned(drawn)
+
+    def _differs(self) -> Bools:
+        """Return (n_neurons, folds) whether the numbers of activations of a fold differ between the stages."""
+        starts = run_starts(self.neuron)
+        difference = abs(self.count[:, : self.folds] - self.count[:, self.folds :])
+        differs = np.zeros((self.n_neurons, self.folds), bool)
+        differs[self.neuron[starts]] = (self.summing(starts) @ difference).toarray() > 0
+        return differs
 
     def thinned(self, drawn: Floats, occurrences: Any = None) -> FoldCounts:
         """Return a copy with fewer activations, whose means stay the same.

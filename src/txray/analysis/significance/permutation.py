@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from scipy.special import comb
@@ -10,7 +11,7 @@ from scipy.stats import beta, false_discovery_control
 
 from txray.analysis.distances import Distance
 from txray.analysis.significance.fold_counts import FoldCounts
-from txray.arrays import Floats, Ints
+from txray.arrays import Bools, Floats, Ints
 from txray.preferences.preferences import Weight
 
 FIRST_BATCH = 200
@@ -31,6 +32,20 @@ SAME_SPREAD = 1e-7
 Statistic = Callable[[FoldCounts, Floats], Floats]
 """Function of the activations of two stages and of (2 * folds, n) sets of folds, 1 for folds of the set, that returns
 (n_neurons, n): how much the set differs from the other folds; NaN for neurons un-preferred in one of the stages."""
+
+
+class Folded(Protocol):
+    """Activations on folds of documents, which can be permuted."""
+
+    @property
+    def folds(self) -> int:
+        """Return the number of folds of each side."""
+
+    def subset(self, mask: Bools) -> Self:
+        """Return the activations of the neurons of a (n_neurons,) mask only."""
+
+
+Draw = TypeVar("Draw", bound=Folded)
 
 
 def assignments(folds: int, n: int, paired: bool, random: np.random.Generator) -> Floats:
@@ -63,7 +78,9 @@ def divergence_statistic(weight: Weight, distance: Distance = "hellinger") -> St
     return lambda draw, left: draw.two_way_divergence(left, weight, distance)
 
 
-def mean_statistic(draws: Sequence[FoldCounts], left: Floats, statistic: Statistic) -> Floats:
+def mean_statistic(
+    draws: Sequence[Draw], left: Floats, statistic: Callable[[Draw, Floats], Floats]
+) -> Floats:
     """Return (n_neurons, n) statistics averaged over downsamplings of the same two stages."""
     return np.asarray(np.mean([statistic(draw, left) for draw in draws], axis=0))
 
@@ -83,8 +100,8 @@ class Permutations:
 
     def __init__(
         self,
-        draws: Sequence[FoldCounts],
-        statistic: Statistic,
+        draws: Sequence[Draw],
+        statistic: Callable[[Draw, Floats], Floats],
         *,
         paired: bool,
         max_permutations: int,
@@ -196,3 +213,33 @@ def q_values(p_value: Floats) -> Floats:
     if tested.any():
         q[tested] = false_discovery_control(p_value[tested])
     return q
+
+
+def layer_p_value(
+    draw: Draw,
+    statistic: Callable[[Draw, Floats], Floats],
+    *,
+    paired: bool,
+    n: int,
+    random: np.random.Generator,
+) -> float:
+    """Return the p-value of a layer as a whole: of the sum of the statistic over its neurons; NaN without any.
+
+    All neurons are permuted together, so that it does not matter how they depend on each other.
+
+    Args:
+        draw: the two stages at equal numbers of activations.
+        statistic: larger where two sets of folds differ more.
+        paired: see `assignments`.
+        n: number of permutations.
+        random: random generator.
+    """
+    values = statistic(draw, observed(draw.folds))[:, 0]
+    known = np.isfinite(values)
+    if not known.any():
+        return float("nan")
+    total = values[known].sum()
+    permuted = np.nan_to_num(statistic(draw, assignments(draw.folds, n, paired, random))[known], nan=1.0).sum(
+        axis=0
+    )
+    return float((1 + (permuted >= total - EQUAL * max(1.0, abs(total))).sum()) / (1 + n))

@@ -54,6 +54,21 @@ def rate_p_values(
     return p_value
 
 
+def rate_changes(wins: Floats, words: Floats) -> Floats:
+    """Return the (n_neurons,) change of the wins per word from the stage before to the stage after.
+
+    Args:
+        wins: (n_neurons, 2 * folds) selected activations in each fold of both stages.
+        words: (2 * folds,) number of words in each fold.
+    """
+    folds = len(words) // 2
+    before, after = (
+        wins[:, side].sum(axis=1) / max(float(words[side].sum()), 1.0)
+        for side in (slice(None, folds), slice(folds, None))
+    )
+    return np.asarray(after - before)
+
+
 class _StudentisedDifference:
     """Absolute difference of rates over its standard error, for any assignment of folds to two sides."""
 

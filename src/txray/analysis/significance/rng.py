@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Part = Literal["draws", "permutations", "splits", "rates", "texts", "controls"]
+Part = Literal["draws", "permutations", "splits", "rates", "texts", "controls", "interaction"]
 
 
 def generator_for(seed: int, part: Part) -> np.random.Generator:

@@ -71,7 +71,9 @@ class Halves:
         return row_means((self.within_before + self.within_after) / 2 - self.between)
 
 
-def matched_draws(folds: FoldCounts, draws: int, seed: int, *, match_text: bool = False) -> list[FoldCounts]:
+def matched_draws(
+    folds: FoldCounts, draws: int, seed: int, *, match_text: bool = False, paired: bool = False
+) -> list[FoldCounts]:
     """Return random downsamplings of two stages to equal numbers of activations.
 
     Args:
@@ -79,10 +81,15 @@ def matched_draws(folds: FoldCounts, draws: int, seed: int, *, match_text: bool 
         draws: number of downsamplings.
         seed: random seed.
         match_text: whether to thin both texts first, to equal numbers of occurrences of each feature.
+        paired: whether the stages have documents in common, see `text_matched`.
     """
     random = generator_for(seed, "draws")
-    texts = text_matched(folds, draws, generator_for(seed, "texts")) if match_text else repeat(folds, draws)
-    return [text.downsampled(random) for text in texts]
+    texts = (
+        text_matched(folds, draws, generator_for(seed, "texts"), paired=paired)
+        if match_text
+        else repeat(folds, draws)
+    )
+    return [text.downsampled(random, keep_equal=match_text and paired) for text in texts]
 
 
 def split_in_halves(folds: int, n: int, random: np.random.Generator) -> tuple[Floats, Floats]:

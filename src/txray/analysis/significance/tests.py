@@ -13,23 +13,40 @@ from txray.analysis.comparison_tables import finite
 from txray.analysis.distances import Distance, require_distance
 from txray.analysis.effect_sizes import EffectSize
 from txray.analysis.power import detectable_distances
-from txray.analysis.rules import confident_state, is_significant, size_of_change
-from txray.analysis.significance.absence_test import absence_p_values
+from txray.analysis.rules import (
+    confident_state,
+    is_significant,
+    size_of_change,
+    win_rate_changed,
+    with_displaced,
+)
 from txray.analysis.significance.chi_square import chi_square
+from txray.analysis.significance.displacement import DISPLACEMENT_SCHEMA, DisplacementTest
 from txray.analysis.significance.fold_counts import FoldCounts
+from txray.analysis.significance.pairing import (
+    folds_are_exchanged_in_pairs,
+    folds_in_common,
+    text_is_matched,
+)
 from txray.analysis.significance.permutation import (
     FIRST_BATCH,
     Permutations,
     Statistic,
     divergence_statistic,
+    mean_statistic,
+    observed,
     q_values,
     smallest_p_value,
 )
 from txray.analysis.significance.rarefaction import rarefied_lengths
-from txray.analysis.significance.rates import rate_p_values
+from txray.analysis.significance.rate_columns import (
+    changed_rate_p_values,
+    rate_columns,
+    wins_at_equal_text,
+)
+from txray.analysis.significance.rates import rate_changes
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
-from txray.analysis.significance.text_matching import text_matched
 from txray.arrays import Floats
 from txray.errors import DocumentLengthWarning, PowerWarning, UnknownNameError, UsageError, warn_user
 from txray.preferences.preferences import Preferences, Weight
@@ -68,6 +85,8 @@ class SignificanceSettings:
     statistic: TestStatistic = "chi-square"
     text_matched: bool | None = None
     min_effect: float = 0.0
+    family_share: float = 1.0
+    """Share of the tests of a family that are in this comparison; permutations continue until it is decided."""
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
@@ -94,19 +113,22 @@ def tested_neurons(
     settings: SignificanceSettings,
     *,
     same_documents: bool | None,
+    words_in_common: float,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the neurons of a comparison with the columns of the tests, and what its summary gains.
 
     See `Comparison.test` for columns, errors and warnings; `neurons` has one row per neuron, with the column `state`.
+    For `same_documents` and `words_in_common` see `folds_are_exchanged_in_pairs`.
     """
     require_folds(before, after)
-    paired = paired_folds(before, after, same_documents)
+    paired = folds_are_exchanged_in_pairs(before, after, same_documents, words_in_common)
     folds = FoldCounts.of(before, after)
     smallest = _smallest_p_value(before, after, settings, paired)
     match_text = text_is_matched(before, after, same_documents, settings.text_matched)
-    matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text)
+    matched = matched_draws(folds, settings.draws, settings.seed, match_text=match_text, paired=paired)
     changes, of_layer = _changes(matched, weight, settings, paired)
-    rates = _rates(folds, before, after, settings, paired, match_text=match_text)
+    wins = wins_at_equal_text(folds, before, after, settings, match_text=match_text, paired=paired)
+    rates = rate_columns(*wins, before, after, settings, paired)
     drawn = np.minimum(before.wins(), after.wins())
     lengths = {
         f"rarefied_length_{side}": rarefied_lengths(preferences, drawn)
@@ -123,14 +145,61 @@ def tested_neurons(
         pl.Series("detectable", detectable).fill_nan(None),
         text_matched=pl.lit(match_text),
         min_effect=pl.lit(settings.min_effect),
+        family_size=pl.lit(neurons["q_value"].count(), pl.Int64),
     )
+    displacement = displacement_test(before, after, weight, settings, paired=paired, match_text=match_text)
+    neurons = _with_displacement(neurons, displacement, before, after, rate_changes(*wins), settings.fdr)
     summary = {
         **_summary(neurons, settings, paired),
+        **folds_in_common(before, after),
         "text_matched": match_text,
         **{name: finite(value) for name, value in of_layer.items()},
         "smallest_p_value": smallest,
     }
     return neurons, summary
+
+
+def displacement_test(
+    before: Preferences,
+    after: Preferences,
+    weight: Weight,
+    settings: SignificanceSettings,
+    *,
+    paired: bool,
+    match_text: bool,
+) -> DisplacementTest:
+    """Return the tests of a comparison as `DisplacementTest` repeats them."""
+    return DisplacementTest(
+        draws=lambda counts: matched_draws(
+            counts, settings.draws, settings.seed, match_text=match_text, paired=paired
+        ),
+        rates=lambda counts: changed_rate_p_values(
+            *wins_at_equal_text(counts, before, after, settings, match_text=match_text, paired=paired),
+            settings,
+            paired,
+        ),
+        permute=lambda draws: _permute(draws, weight, settings, paired),
+    )
+
+
+def _with_displacement(
+    neurons: pl.DataFrame,
+    test: DisplacementTest,
+    before: Preferences,
+    after: Preferences,
+    change: Floats,
+    fdr: float,
+) -> pl.DataFrame:
+    """Return the neurons with the columns of displacement, and their states with `displaced`."""
+    significant, certain = (
+        neurons.select(rule.fill_null(value=False)).to_series().to_numpy()
+        for rule in (is_significant(fdr), win_rate_changed(fdr))
+    )
+    columns = test.of(before, after, change, certain, significant)
+    return neurons.with_columns(
+        pl.Series(name, columns[name]).fill_nan(None).cast(dtype)
+        for name, dtype in DISPLACEMENT_SCHEMA.items()
+    ).with_columns(with_displaced(fdr))
 
 
 def warn_of_lengths(summary: Mapping[str, Any]) -> None:
@@ -195,69 +264,19 @@ def require_folds(before: Preferences, after: Preferences) -> None:
         )
 
 
-def paired_folds(before: Preferences, after: Preferences, same_documents: bool | None) -> bool:
-    """Return whether both stages read the same documents, fold by fold.
-
-    Args:
-        before, after: preferences of the two stages.
-        same_documents: what their manifests say; if None, their features and how often each occurs decide.
-    """
-    words = before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)
-    if same_documents is not None:
-        return same_documents and bool(np.array_equal(*words))
-    return bool(
-        np.array_equal(before.features, after.features)
-        and np.array_equal(before.corpus_counts, after.corpus_counts)
-    )
-
-
-def text_is_matched(
-    before: Preferences, after: Preferences, same_documents: bool | None, wanted: bool | None
-) -> bool:
-    """Return whether the tests match the texts of two stages; warn if they have nothing in common.
-
-    Args:
-        before, after: preferences of the two stages.
-        same_documents: what their manifests say; see `paired_folds`.
-        wanted: what the user says; if None, texts that differ are matched.
-    """
-    if not (not paired_folds(before, after, same_documents) if wanted is None else wanted):
-        return False
-    if not np.isin(before.features, after.features).any():
-        warn_user(
-            f"significance of {before.stage!r} -> {after.stage!r}: the two texts have no {before.feature_type} in "
-            "common, so no text is left after matching; compare stages that read similar texts, or pass "
-            "text_matched=False (--no-text-matched)",
-            PowerWarning,
-        )
-    return True
-
-
 def _changes(
     draws: list[FoldCounts], weight: Weight, settings: SignificanceSettings, paired: bool
 ) -> tuple[dict[str, Floats], dict[str, float]]:
     """Return the columns of distances, and the distances of the layer."""
 
-    def permute(statistic: Statistic, most: int, draws: list[FoldCounts] = draws) -> Permutations:
-        return Permutations(
-            draws,
-            statistic,
-            paired=paired,
-            max_permutations=most,
-            fdr=settings.fdr,
-            random=generator_for(settings.seed, "permutations"),
-        )
-
     of_distance = divergence_statistic(weight, settings.distance)
     if settings.statistic == "distance":
-        permutations = distances = permute(of_distance, settings.permutations)
+        permutations = distances = _permute(draws, weight, settings, paired)
     else:
         # Enough for the mean distance if nothing changed, which is all that is used.
-        distances = permute(of_distance, min(FIRST_BATCH, settings.permutations))
-        # A neuron that lost all of its activations in one of the draws is not tested, even if it has some in the first.
-        tested = np.isfinite(distances.observed)
-        first = [draw.subset(tested) for draw in draws[:CHI_SQUARE_DRAWS]]
-        permutations = permute(chi_square, settings.permutations, first)
+        most = min(FIRST_BATCH, settings.permutations)
+        distances = _permutations(draws, of_distance, most, settings, paired)
+        permutations = _permute(draws, weight, settings, paired, distances.observed)
     splits = split_in_halves(draws[0].folds, settings.splits, generator_for(settings.seed, "splits"))
     halves = Halves.of(draws, *splits, weight)
     sizes = EffectSize.of(draws, halves, splits, weight)
@@ -288,38 +307,55 @@ def _changes(
     return of_neurons, of_layer
 
 
-def _rates(
-    folds: FoldCounts,
-    before: Preferences,
-    after: Preferences,
+def _permutations(
+    draws: list[FoldCounts], statistic: Statistic, most: int, settings: SignificanceSettings, paired: bool
+) -> Permutations:
+    return Permutations(
+        draws,
+        statistic,
+        paired=paired,
+        max_permutations=most,
+        fdr=settings.fdr * settings.family_share,
+        random=generator_for(settings.seed, "permutations"),
+    )
+
+
+def _permute(
+    draws: list[FoldCounts],
+    weight: Weight,
     settings: SignificanceSettings,
     paired: bool,
-    *,
-    match_text: bool,
-) -> dict[str, Floats]:
-    """Return the columns of win rates and of their tests."""
-    words = np.concatenate((before.corpus_counts.sum(axis=1), after.corpus_counts.sum(axis=1)))
-    wins, counts = folds.wins(), words.astype(np.float64)
-    if match_text:
-        wins, counts = np.zeros_like(wins), np.zeros_like(counts)
-        for text in text_matched(folds, settings.draws, generator_for(settings.seed, "texts")):
-            wins += text.wins() / settings.draws
-            counts += np.asarray(text.occurrences.sum(axis=0)) / settings.draws
-    random = generator_for(settings.seed, "rates")
-    p_value = rate_p_values(wins, counts, paired=paired, n=settings.permutations, random=random)
+    distances: Floats | None = None,
+) -> Permutations:
+    """Return the permutation test of the statistic of the settings; `distances` are the observed ones, if known."""
+    of_distance = divergence_statistic(weight, settings.distance)
+    if settings.statistic == "distance":
+        return _permutations(draws, of_distance, settings.permutations, settings, paired)
+    if distances is None:
+        distances = mean_statistic(draws, observed(draws[0].folds), of_distance)[:, 0]
+    # A neuron that lost all of its activations in one of the draws is not tested, even if it has some in the first.
+    first = [draw.subset(np.isfinite(distances)) for draw in draws[:CHI_SQUARE_DRAWS]]
+    return _permutations(first, chi_square, settings.permutations, settings, paired)
+
+
+def test_counts(neurons: pl.DataFrame, fdr: float) -> dict[str, Any]:
+    """Return the numbers of tested, changed, avoided, gained and undecided neurons, and the sizes of their changes."""
+    tested = neurons.filter(pl.col("q_value").is_not_null())
+    counts = dict(neurons["confident_state"].value_counts().iter_rows())
     return {
-        "win_rate_before": before.wins() / max(before.words, 1),
-        "win_rate_after": after.wins() / max(after.words, 1),
-        "rate_p_value": p_value,
-        "rate_q_value": q_values(p_value),
-        "absence_p_value": absence_p_values(wins, counts),
+        "tested": len(tested),
+        "changed": tested.filter(is_significant(fdr)).height,
+        "confident_avoided": int(counts.get("avoided", 0)),
+        "confident_gained": int(counts.get("gained", 0)),
+        "undecided": int(counts.get("undecided", 0)),
+        **size_of_change(neurons, fdr),
+        "displaced": int(counts.get("displaced", 0)),
     }
 
 
 def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool) -> Mapping[str, Any]:
     """Return plain JSON values for the summary of a comparison."""
     tested = neurons.filter(pl.col("q_value").is_not_null())
-    counts = dict(neurons["confident_state"].value_counts().iter_rows())
     return {
         "distance": settings.distance,
         "statistic": settings.statistic,
@@ -328,12 +364,9 @@ def _summary(neurons: pl.DataFrame, settings: SignificanceSettings, paired: bool
         "permutations": settings.permutations,
         "paired": paired,
         "seed": settings.seed,
-        "tested": len(tested),
-        "changed": tested.filter(is_significant(settings.fdr)).height,
-        "confident_avoided": int(counts.get("avoided", 0)),
-        "confident_gained": int(counts.get("gained", 0)),
-        "undecided": int(counts.get("undecided", 0)),
-        **size_of_change(neurons, settings.fdr),
+        **test_counts(neurons, settings.fdr),
+        "family": "step",
+        "family_size": len(tested),
         **{
             f"mean_{name}": tested[name].mean()
             for name in ("signal", "distance_matched", "distance_null", "noise_floor", "distance_halves")

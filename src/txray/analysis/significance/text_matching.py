@@ -9,9 +9,12 @@ import scipy.sparse as sp
 
 from txray.analysis.significance.downsampling import downsample
 from txray.analysis.significance.fold_counts import FoldCounts
+from txray.arrays import Ints
 
 
-def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iterator[FoldCounts]:
+def text_matched(
+    folds: FoldCounts, n: int, random: np.random.Generator, *, paired: bool = False
+) -> Iterator[FoldCounts]:
     """Yield n random copies in which every feature occurs equally often in the texts of both stages.
 
     A neuron whose weights are unchanged seems to prefer other words if it reads other text. The occurrences of each
@@ -23,10 +26,15 @@ def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iter
     several neurons, they are thinned independently; tests of single neurons do not depend on that. Features that were
     selected more often than they occur, in tables made by hand, are thinned as if they had been selected always.
 
+    If the stages have documents in common (`paired`), occurrences are removed only from folds in which the larger text
+    has more of a feature than the smaller one. So folds that hold the same documents stay as they are, and one more
+    document is thinned in its own fold, not in all of them.
+
     Args:
         folds: activations of both stages.
         n: number of copies.
         random: random generator.
+        paired: whether folds of the same number hold documents in common.
     """
     text = folds.occurrences
     number = text.data.astype(np.int64)
@@ -45,9 +53,17 @@ def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iter
     # Tables made by hand may lack the occurrences of what was selected; there is nothing to thin by.
     counted = keys[cell] == key
     wins = folds.count.data.astype(np.int64)
+    if paired:
+        # The same fold of the other stage.
+        other = feature * text.shape[1] + (text.indices + folds.folds) % text.shape[1]
+        excess, surplus = _excess(keys, other, number), of_side.max(axis=1) - fewer
+        more = more[excess[more] > 0]
     for _ in range(n):
         drawn = number.copy()
-        drawn[more] = downsample(number[more], feature[more], fewer, random)
+        if paired:
+            drawn[more] -= downsample(excess[more], feature[more], surplus, random)
+        else:
+            drawn[more] = downsample(number[more], feature[more], fewer, random)
         left = wins.copy()
         thinned = np.flatnonzero((drawn < number)[cell] & counted)
         among = cell[thinned]
@@ -56,3 +72,9 @@ def text_matched(folds: FoldCounts, n: int, random: np.random.Generator) -> Iter
         )
         occurrences = sp.csr_array((drawn.astype(np.float64), text.indices, text.indptr), shape=text.shape)
         yield folds.thinned(left.astype(np.float64), occurrences)
+
+
+def _excess(keys: Ints, other: Ints, number: Ints) -> Ints:
+    """Return (nnz,) by how much each number exceeds that of another cell, at least 0; `keys` ascend."""
+    position = np.minimum(np.searchsorted(keys, other), max(len(keys) - 1, 0))
+    return np.maximum(number - np.where(keys[position] == other, number[position], 0), 0)

@@ -15,7 +15,7 @@ import polars as pl
 from txray.errors import StageError, in_one_line
 from txray.files import atomic_file
 
-VERSION = 2
+VERSION = 3
 """Of the contents of the files; other versions have files of their own."""
 
 _MAX_DAYS = 30

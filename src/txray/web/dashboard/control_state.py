@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from txray.analysis import CONFIDENT_STATES, SHOWN_STATES
-from txray.analysis.states import UNTESTED, state_label
+from txray.analysis.states import DISPLACED, UNTESTED, state_label
 from txray.errors import TxrayError
 from txray.plots.frame import feature_noun
 from txray.plots.text import sanitize
@@ -83,6 +83,8 @@ def _states(filtered: FilteredComparison) -> list[str]:
     absent = set()
     if not filtered.pair.tested:
         absent.add("undecided")
+    if not filtered.findings.states.get(DISPLACED):
+        absent.add(DISPLACED)
     if filtered.findings.untested == 0 or filtered.observed:
         absent.add(UNTESTED)
     if not filtered.findings.tested_layers and not filtered.observed:

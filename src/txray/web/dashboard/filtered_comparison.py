@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from txray.analysis import Findings
 from txray.analysis.shown_distance import PLAIN, ShownDistance, matched_distance
+from txray.analysis.subjects import only_text
 from txray.errors import UnknownNameError
 from txray.plots.frame import feature_noun
 from txray.plots.text import count, plural, sanitize
@@ -98,7 +99,12 @@ class FilteredComparison:
     @cached_property
     def findings(self) -> Findings:
         """Counts of all neurons of these layers, whatever the other filters."""
-        return Findings.of(self.neurons, self.store.config.tested_fdr, pending=self.pair.pending)
+        return Findings.of(
+            self.neurons,
+            self.store.config.tested_fdr,
+            pending=self.pair.pending,
+            only_text=only_text(self.before, self.after, self.layers),
+        )
 
     @property
     def observed(self) -> bool:

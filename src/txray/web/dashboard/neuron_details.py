@@ -10,6 +10,7 @@ import polars as pl
 
 from txray.analysis.neuron_sentence import neuron_sentence, preference_sentence
 from txray.analysis.rules import is_significant, state_in_words
+from txray.analysis.subjects import only_text
 from txray.errors import TxrayError, UsageError
 from txray.plots.features import Preferred
 from txray.plots.frame import feature_noun
@@ -107,7 +108,15 @@ def _sentence(
         return preference_sentence(lengths, noun, (names[0], names[1]))
     untested = pair.problem or ("Not yet tested." if pair.pending else "Observed, not tested.")
     level = fdr if selection.layer in pair.tested else None
-    return neuron_sentence(row, noun, (names[0], names[1]), level, if_untested=untested)
+    before, after = selection.sides
+    return neuron_sentence(
+        row,
+        noun,
+        (names[0], names[1]),
+        level,
+        if_untested=untested,
+        only_text=only_text(before, after, [selection.layer]),
+    )
 
 
 def _tables(

@@ -275,7 +275,8 @@ def _bytes(table: pl.DataFrame) -> int:
 
 
 def _untested(n_neurons: int) -> pl.DataFrame:
-    dtypes = {name: pl.Float64() for name in TESTED} | {"confident_state": pl.Enum(CONFIDENT_STATES)}
+    special = {"confident_state": pl.Enum(CONFIDENT_STATES), "displaced_by": pl.Int64()}
+    dtypes = {name: pl.Float64() for name in TESTED} | special
     return pl.DataFrame(
         [pl.Series(name, [None], dtype=dtype).new_from_index(0, n_neurons) for name, dtype in dtypes.items()]
     )

@@ -184,7 +184,10 @@ def _sentences(comparison: Comparison) -> list[str]:
     neurons, fdr = comparison.neurons, comparison.fdr
     if fdr is not None:
         neurons = neurons.with_columns(significant=is_significant(fdr))
-    return [neuron_sentence(row, noun, stages, fdr) for row in neurons.iter_rows(named=True)]
+    return [
+        neuron_sentence(row, noun, stages, fdr, only_text=comparison.only_text)
+        for row in neurons.iter_rows(named=True)
+    ]
 
 
 def _tests(comparison: Comparison) -> dict[str, Any]:

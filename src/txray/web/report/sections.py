@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from txray import plots
-from txray.analysis import Comparison, compare
+from txray.analysis import Comparison, Decomposition, compare
 from txray.errors import UsageError
 from txray.plots.text import sanitize
 from txray.plots.theme import StageStyle
@@ -108,6 +108,30 @@ def comparison_section(
     if any(len(stage.layers) > 1 for stage in stages):
         name += f" ({sanitize(comparison.after.layer)})"
     return Section(title or name, text, pictures)
+
+
+def decomposition_section(decomposition: Decomposition, layer: str) -> Section:
+    """Return the section of two models on two texts: what each changes, and whether one depends on the other."""
+    title = "The neuron or the text: two models read two texts"
+    if len(decomposition.layers) > 1:
+        title += f" ({sanitize(layer)})"
+    return Section(
+        title,
+        " ".join(decomposition.sentences(layer)[1:]),
+        [
+            Picture(
+                plots.decomposition(decomposition, layer),
+                "Rows of the model compare two models on one text, rows of the text one model on two texts, at equal "
+                "text. "
+                "The interaction is half the difference between what the model changes on the two texts.",
+            ),
+            Picture(
+                plots.model_and_text(decomposition, layer),
+                "Above the diagonal, the model moves a neuron farther than the text does; what is not significant may "
+                "be chance.",
+            ),
+        ],
+    )
 
 
 def volcano_picture(comparison: Comparison) -> list[Picture]:

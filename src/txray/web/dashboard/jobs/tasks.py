@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from txray.analysis import compare, match
-from txray.analysis.subjects import document_lengths, same_documents
+from txray.analysis.subjects import same_documents, text_facts
 from txray.errors import DocumentLengthWarning, PowerWarning, StageError, UsageError
 from txray.files import sha256_of
 from txray.plots.features import leading_rows
@@ -199,6 +199,9 @@ TESTED = (
     "hellinger_corrected_high",
     "noise_floor",
     "rate_q_value",
+    "displaced_by",
+    "displaced_share",
+    "displaced_q_value",
     "rarefied_length_before",
     "rarefied_length_after",
     "detectable",
@@ -228,7 +231,7 @@ def significance(
     stages = StageFolder.open(before), StageFolder.open(after)
     first, second = (stage.preferences(layer=layer, feature_type=feature_type) for stage in stages)
     untested = compare(first, second, weight=weight, permutations=0)
-    summary = {**untested.summary, **document_lengths(*stages)}
+    summary = {**untested.summary, **text_facts(*stages)}
     untested = replace(untested, same_documents=same_documents(*stages), summary=summary)
     with warnings.catch_warnings(record=True) as caught:
         for category in _NOTED:

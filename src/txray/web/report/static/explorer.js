@@ -66,7 +66,7 @@ class Explorer {
     const counts = new Array(states.length).fill(0);
     for (const index of state) counts[index] += 1;
     const choices = this.data.states.map((name, index) => [name, states[index].label, counts[index]])
-      .filter(([name]) => name !== "undecided" || tests);
+      .filter(([name, , number]) => (name !== "undecided" || tests) && (name !== "displaced" || number));
     choices.unshift(["all", "all", state.length]);
     if (!choices.some(([name]) => name === this.state)) this.state = "all";
     const fieldset = document.getElementById("states");

@@ -24,7 +24,7 @@ class Neurons {
     // Numbers of neurons and names read best rising, sizes falling.
     return [
       { key: "neuron", heading: "Neuron", about: "Index in the layer", value: (n) => n, show: String, risingFirst: true },
-      { key: "state", heading: "State", about: "In which stages the neuron is in use; undecided: in one only, which may be chance", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${states[pair.state[n]]}`, title: states[pair.state[n]] }, pair.states[pair.state[n]].name), risingFirst: true },
+      { key: "state", heading: "State", about: "In which stages the neuron is in use; undecided: in one only, which may be chance; displaced: another neuron explains the change", value: (n) => pair.state[n], show: (n) => node("span", { class: `pill ${states[pair.state[n]]}`, title: states[pair.state[n]] }, pair.states[pair.state[n]].name), risingFirst: true },
       { key: "features", heading: "Prefers most", about: "Strongest features in either stage", value: (n) => names(n)[0] ?? null, show: (n) => node("bdi", {}, names(n).join("  ")), risingFirst: true },
       number("length_before", "Length before", `Features preferred in ${before}`, count),
       number("length_after", "Length after", `Features preferred in ${after}`, count),
