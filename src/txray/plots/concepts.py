@@ -8,6 +8,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.analysis.states import significant_label
+from txray.checks import is_integer
+from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, feature_noun
 from txray.plots.subjects import checked_subjects
@@ -34,6 +36,7 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         feature: the concept; all by default.
         k: maximum number of rows.
     """
+    _require_rows(k)
     noun = feature_noun(ranking.feature_type)
     if feature is None:
         rows = ranking.neurons.filter(rank=1).head(k)
@@ -42,7 +45,10 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
             for row in rows.iter_rows(named=True)
         ]
         best = rows.row(0, named=True)
-        title = f"{sanitize(best['feature'])} is the {noun} that a single neuron marks best: AUROC {_auroc(best['auroc'])}"
+        title = (
+            f"{sanitize(best['feature'])} is the {noun} that a single neuron marks best: "
+            f"AUROC {_auroc(best['auroc'])}"
+        )
         subtitle = (
             f"Best neuron of {_number(len(rows), len(ranking.concepts), noun)}, 95% intervals over documents"
         )
@@ -92,6 +98,7 @@ def concept_shift(shift: ConceptShift, feature: str, k: int = 12) -> go.Figure:
         feature: the concept.
         k: maximum number of neurons: the strongest of either stage.
     """
+    _require_rows(k)
     rows = shift.neurons.filter(feature=feature).head(k)
     moved = shift.concepts.filter(feature=feature).row(0, named=True)
     figure = go.Figure()
@@ -159,6 +166,11 @@ def _interval(row: dict[str, float | None], side: str) -> str:
     if low is None or high is None:
         return ", interval unknown: too few documents"
     return f" ({format_number(low)} to {format_number(high)})"
+
+
+def _require_rows(k: int) -> None:
+    if not is_integer(k) or k < 1:
+        raise UsageError(f"figure of concepts: k={k!r}; pass the maximum number of rows, at least 1")
 
 
 def _auroc(value: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from torch import nn
 
 from txray.capture.roles import Role, layer_roles
 from txray.corpus.corpus import Corpus
@@ -103,6 +104,10 @@ def advise(
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise UsageError(f"advise: seed={seed}; pass an integer from 0 to 2^63 - 1")
     model = as_model(model)
+    if not isinstance(model, nn.Module | TextModel):
+        raise UsageError(
+            f"advise: a model of type {type(model).__name__}; pass a model of txray, or a TextModel"
+        )
     targets = [
         MaskTarget.of(model, layer) for layer in (layers if layers is not None else default_layers(model))
     ]
@@ -188,6 +193,10 @@ def _parts(
                 f"advise: texts {', '.join(map(str, text))}; pass one text, or choose and verify"
             )
         return [(text[name], max_documents) for name in ("choose", "verify")]
+    if not isinstance(text, Corpus):
+        raise UsageError(
+            f"advise: a text of type {type(text).__name__}; pass a Corpus, or two named choose and verify"
+        )
     limit = None if max_documents is None else max(max_documents // 2, 1)
 
     def in_part(document: Document, part: int) -> bool:

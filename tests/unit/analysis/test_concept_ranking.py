@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -242,5 +243,16 @@ def test_mistakes_name_what_there_is(ranking: ConceptRanking) -> None:
         rank_neurons(stage, fdr=5)
     with pytest.raises(UnknownNameError, match="A, B, C"):
         ranking.top("NN")
+    wrong: Any = {"fdr": "x"}, {"seed": 1.5}, {"feature": 3}, {"feature": []}
+    for call in wrong:
+        (setting,) = call
+        with pytest.raises(UsageError, match=f"rank_neurons: {setting}="):
+            rank_neurons(stage, **call)
+    for draw in (ranking.top, ranking.plot, ranking.compare(ranking).plot):
+        for k in (0, -1, "x"):
+            with pytest.raises(UsageError, match="k"):
+                draw("A", k=k)  # type: ignore[operator]
+    with pytest.raises(UsageError, match="NoneType"):
+        ranking.compare(None)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no neuron 99"):
         ranking.top_of_neuron(99)

@@ -263,8 +263,12 @@ def test_importance_is_the_mean_square_of_the_change_of_the_loss_with_each_neuro
 def test_advice_on_a_model_at_chance_warns_and_says_so() -> None:
     synthetic = synthetic_classifier()
     documents = [
-        replace(document, labels={"label": ("neg", "pos")[number % 2]})
-        for number, document in enumerate(synthetic.documents(200, 3))
+        replace(document, labels={"label": label})
+        for document, label in zip(
+            synthetic.documents(200, 3),
+            np.random.default_rng(0).choice(["neg", "pos"], 200).tolist(),
+            strict=True,
+        )
     ]
     with pytest.warns(ChanceWarning, match="advise"):
         advice = advise(synthetic.model, Corpus.from_documents("mixed", documents), lose_at_most=20)
@@ -278,3 +282,12 @@ def test_a_wrong_number_of_documents_is_refused(max_documents: Any) -> None:
     corpus = Corpus.from_documents("some", list(synthetic.documents(20, 3)))
     with pytest.raises(UsageError, match="max_documents="):
         advise(synthetic.model, corpus, max_documents=max_documents)
+
+
+def test_what_is_no_model_and_no_text_is_refused() -> None:
+    synthetic = synthetic_classifier()
+    corpus = Corpus.from_documents("some", list(synthetic.documents(20, 3)))
+    with pytest.raises(UsageError, match="NoneType"):
+        advise(None, corpus)
+    with pytest.raises(UsageError, match="NoneType"):
+        advise(synthetic.model, None)  # type: ignore[arg-type]
