@@ -293,9 +293,10 @@ class Preferences:
             text).
         """
         for name, number in (("words", words), ("random_names", random_names), ("seed", seed)):
-            least = 0 if name == "seed" else 1
-            if not is_integer(number) or not least <= number < 1 << 63:
-                raise UsageError(f"names: {name}={number!r}; pass an integer of at least {least}, below 2^63")
+            if not is_integer(number) or not (name != "seed") <= number < 1 << 63:
+                raise UsageError(
+                    f"names: {name}={number!r}; pass an integer of at least {int(name != 'seed')}, below 2^63"
+                )
         scores = name_scores(self, words=words, random_names=random_names, seed=seed)
         return scores.table(self, words=words)
 
