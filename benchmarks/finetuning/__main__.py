@@ -28,6 +28,7 @@ from txray.pruning import NeuronSet, prune
 
 PAGE = Path(__file__).parents[2] / "docs" / "finetuning.md"
 LAYERS = [f"encoder.layer.{number}" for number in range(6)]
+COMPARED = [LAYERS[1], LAYERS[3], LAYERS[5]]
 LAST_MLP = "encoder.layer.5.intermediate"
 SELECTION = "threshold=2/zscore"
 WINDOW = 256  # word pieces that a model reads at a time; the same for all models
@@ -35,6 +36,9 @@ WORDS = 20_000
 CUT = 120  # words of a review or an article that are read
 RANKED = 20  # neurons that are ablated together
 SCORED = 300  # test reviews
+PERMUTATIONS = 1_000
+
+_DECOMPOSED: dict[int, txray.Decomposition] = {}
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def effects(runs: Sequence[Trained], corpora: dict[str, Corpus]) -> str:
         "| layer | effect | corrected distance of the layer | median neuron | significant neurons |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
-    for layer in LAYERS:
+    for layer in COMPARED:
         for margin, name in names.items():
             rows = margins.filter(layer=layer, margin=margin)
             share = [f"{100 * value:.0f}%" for value in rows["significant_share"].fill_null(0)]
@@ -112,18 +116,22 @@ def known(values: pl.Series) -> str:
 
 
 def decomposed(run: Trained, corpora: dict[str, Corpus]) -> txray.Decomposition:
-    """Return the effects of one training and of the text."""
-    return txray.decompose(
+    """Return the effects of one training and of the text, computed once."""
+    if run.seed in _DECOMPOSED:
+        return _DECOMPOSED[run.seed]
+    _DECOMPOSED[run.seed] = txray.decompose(
         hugging_face(pretrained_folder(), window=WINDOW),
         hugging_face(run.folder, window=WINDOW),
         corpora["encyclopedia"],
         corpora["reviews"],
-        layers=LAYERS,
+        layers=COMPARED,
         selection=SELECTION,
         models=("before", "after"),
         out=run.measured / "effects",
         batch_positions=4_096,
+        permutations=PERMUTATIONS,
     )
+    return _DECOMPOSED[run.seed]
 
 
 def names(runs: Sequence[Trained], corpora: dict[str, Corpus]) -> str:

@@ -18,7 +18,7 @@ from txray.analysis.significance.tests import (
     SignificanceSettings,
     TestStatistic,
     tested_neurons,
-    warn_of_lengths,
+    with_statistic,
 )
 from txray.analysis.states import ONE_SIDED, STATES
 from txray.analysis.subjects import (
@@ -123,7 +123,7 @@ class Comparison(SavedResult):
         seed: int = 0,
         splits: int = 16,
         draws: int = 10,
-        statistic: TestStatistic = "chi-square",
+        statistic: TestStatistic | None = None,
         text_matched: bool | None = None,
         min_effect: float = 0.0,
     ) -> Comparison:
@@ -161,7 +161,8 @@ class Comparison(SavedResult):
             permutations: maximum number of permutations per neuron; a few hundred are enough for most neurons.
             fdr, seed: false discovery rate, and random seed; the same seed gives the same numbers.
             splits, draws: numbers of random splits of the folds into halves, and of random downsamplings to average.
-            statistic: `chi-square`, or the `distance`, which finds fewer changes (see the page on evidence).
+            statistic: `chi-square`, or the `distance`, which finds fewer changes (see the page on evidence) and is the
+                default only for texts whose documents differ more than 2.5-fold in length.
             text_matched: whether to test at equal text; None matches texts that differ.
             min_effect: corrected Hellinger distance that a change must exceed to be significant. Then p-values are of
                 "moved by at most `min_effect`": the larger of the permutation test's and of the interval's.
@@ -182,7 +183,7 @@ class Comparison(SavedResult):
 
     def tested_with(self, settings: SignificanceSettings) -> Comparison:
         """Return a copy with tests of significance; see `test`."""
-        warn_of_lengths(self.summary)
+        settings = with_statistic(settings, self.summary)
         in_common = float(self.summary.get("words_in_common", 0))
         sides, same = (self.before, self.after), self.same_documents
         neurons, summary = tested_neurons(
@@ -331,7 +332,7 @@ def compare(
     permutations: int = 10_000,
     fdr: float = 0.05,
     seed: int = 0,
-    statistic: TestStatistic = "chi-square",
+    statistic: TestStatistic | None = None,
     text_matched: bool | None = None,
     min_effect: float = 0.0,
 ) -> Comparison:
@@ -348,7 +349,7 @@ def compare(
             fraction of the time (see `Comparison.test`).
         fdr: false discovery rate of the tests.
         seed: random seed of the tests.
-        statistic: what the p-values are of, `chi-square` or `distance`; see `Comparison.test`.
+        statistic: what the p-values are of, `chi-square` or `distance`; None chooses, see `Comparison.test`.
         text_matched: whether to test at equal text; by default (None), if the stages read different texts. Then the
             occurrences of each feature are thinned to the smaller number.
         min_effect: corrected Hellinger distance that a change must exceed; see `Comparison.test`.

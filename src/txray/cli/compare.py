@@ -28,12 +28,13 @@ def compare(
         ),
     ] = "hellinger",
     statistic: Annotated[
-        Literal["chi-square", "distance"],
+        Literal["chi-square", "distance"] | None,
         typer.Option(
             "--statistic",
-            help="What is tested: what neurons select given how often features occur, or the distance.",
+            help="What is tested: what neurons select given how often features occur (the default), or the distance "
+            "(the default if documents differ more than 2.5-fold in length).",
         ),
-    ] = "chi-square",
+    ] = None,
     text_matched: Annotated[
         bool | None,
         typer.Option(

@@ -134,11 +134,18 @@ def test_documents_of_other_lengths_are_warned_of(documents: int, warned: bool) 
     ]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        compare(*sides, permutations=50)
+        comparison = compare(*sides, permutations=50)
         compare(*sides, permutations=0)
+        compare(*sides, permutations=50, statistic="distance")
+    assert comparison.summary["statistic"] == ("distance" if warned else "chi-square")
     messages = [str(warning.message) for warning in caught if warning.category is DocumentLengthWarning]
     assert len(messages) == warned
+    chosen = compare(*sides, permutations=50, statistic="chi-square")
+    assert chosen.summary["statistic"] == "chi-square"
     if warned:
+        distances = compare(*sides, permutations=50, statistic="distance")
+        assert comparison.neurons["p_value"].equals(distances.neurons["p_value"])
+        assert not comparison.neurons["p_value"].equals(chosen.neurons["p_value"])
         assert f"50 and {2_000 / documents:,.0f} words" in messages[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -65,7 +65,7 @@ one, p-values depend more on the seed.
 """
 
 MAX_LENGTH_RATIO = 2.5
-"""Ratio of the mean lengths of documents above which a warning says that contexts differ; up to it, p-values hold."""
+"""Ratio of the mean lengths of documents up to which the p-values of the chi-square hold for models with context."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class SignificanceSettings:
     seed: int = 0
     splits: int = 16
     draws: int = 10
-    statistic: TestStatistic = "chi-square"
+    statistic: TestStatistic | None = None
+    """None: see `with_statistic`."""
     text_matched: bool | None = None
     min_effect: float = 0.0
     family_share: float = 1.0
@@ -91,7 +92,7 @@ class SignificanceSettings:
 
     def __post_init__(self) -> None:
         require_distance(self.distance)
-        if self.statistic not in TEST_STATISTICS:
+        if self.statistic is not None and self.statistic not in TEST_STATISTICS:
             raise UnknownNameError.of("statistic", self.statistic, TEST_STATISTICS)
         if not 0 < self.fdr < 1:
             raise UsageError(f"significance: fdr={self.fdr}; it must lie between 0 and 1, such as 0.05")
@@ -203,23 +204,35 @@ def _with_displacement(
     ).with_columns(with_displaced(fdr))
 
 
-def warn_of_lengths(summary: Mapping[str, Any]) -> None:
-    """Warn if the documents of two stages differ much in length; `summary` is that of the comparison.
+def with_statistic(settings: SignificanceSettings, summary: Mapping[str, Any]) -> SignificanceSettings:
+    """Return the settings with the statistic to test; warn if the documents of two stages differ much in length.
 
     Words are read in other contexts at the beginning of a document. So models with context respond to other words in
-    short documents than in long ones, without any change of their weights.
+    short documents than in long ones, without any change of their weights. The chi-square sees that; the distance
+    hardly does, and is the default for such texts.
+
+    Args:
+        settings: as passed.
+        summary: of the untested comparison.
     """
     names = [f"words_per_document_{side}" for side in ("before", "after")]
     lengths = [float(summary[name]) for name in names if name in summary]
     if len(lengths) < 2 or max(lengths) <= MAX_LENGTH_RATIO * min(lengths):
-        return
-    warn_user(
-        f"significance of {summary['before']!r} -> {summary['after']!r}: documents have {lengths[0]:,.0f} and "
-        f"{lengths[1]:,.0f} words on average; short contexts alone can look like change (8 to 18% of the p-values "
-        f"of two models were below 0.05); cut both texts to documents of about {min(lengths):,.0f} words, or "
-        "pass statistic='distance' (--statistic distance)",
-        DocumentLengthWarning,
-    )
+        return replace(settings, statistic=settings.statistic or "chi-square")
+    if settings.statistic != "distance":
+        remedy = (
+            "the distance is tested instead, which finds fewer changes"
+            if settings.statistic is None
+            else "pass statistic='distance' (--statistic distance)"
+        )
+        warn_user(
+            f"significance of {summary['before']!r} -> {summary['after']!r}: documents have {lengths[0]:,.0f} and "
+            f"{lengths[1]:,.0f} words on average; to the chi-square, short contexts alone can look like change (8 to "
+            f"18% of the p-values of two models were below 0.05); {remedy}; better: cut both texts to documents of "
+            f"about {min(lengths):,.0f} words",
+            DocumentLengthWarning,
+        )
+    return replace(settings, statistic=settings.statistic or "distance")
 
 
 def _smallest_p_value(
