@@ -294,9 +294,7 @@ class Preferences:
         """
         for name, number in (("words", words), ("random_names", random_names), ("seed", seed)):
             if not is_integer(number) or not (name != "seed") <= number < 1 << 63:
-                raise UsageError(
-                    f"names: {name}={number!r}; pass an integer of at least {int(name != 'seed')}, below 2^63"
-                )
+                raise UsageError(f"names: {name}={number!r}; pass a positive integer; a seed may be 0")
         scores = name_scores(self, words=words, random_names=random_names, seed=seed)
         return scores.table(self, words=words)
 
