@@ -208,7 +208,7 @@ def all_figures(
     tokens, tags = compare(a, b, permutations=0), compare(a_tags, b_tags, permutations=0)
     sure = significant(a, b)
     line = timeline_of(stages)
-    matching = match(a, b, min_wins=1, shuffles=1)
+    matching = match(a, b, min_wins=1, shuffles=20)
     affinity = layer_affinity(*(stage_of(sides) for sides in stages), min_wins=1)
     return {
         "volcano": plots.volcano(sure),

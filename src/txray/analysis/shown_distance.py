@@ -86,8 +86,8 @@ def power_words(detectable: float | None, min_effect: float = 0.0) -> str:
     """
     if detectable is None:
         return "not even a complete change would have been found in half of the neurons"
-    beyond = f", as one of at least {min_effect:g}" if min_effect else ""
-    return f"a change of {detectable:.2f} would have been found in about half of the neurons{beyond}"
+    beyond = f" to be at least {min_effect:g}" if min_effect else ""
+    return f"a change of {detectable:.2f} would have been found{beyond} in about half of the neurons"
 
 
 def step_sizes(step: Mapping[str, Any]) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import typer
 from txray.cli import options
 from txray.cli.option_groups import expand_option_groups
 from txray.cli.prune_common import WHOLE
+from txray.errors import UsageError
 
 Metric = Literal["accuracy", "auroc", "perplexity"]
 
@@ -103,7 +104,9 @@ def advise(
     if choose_split is not None:
         text = {"choose": source.open_split(None if choose_split == WHOLE else choose_split), "verify": text}
     layers = layer or default_layers(loaded)
-    if heads and isinstance(loaded, TextModel):
+    if heads:
+        if not isinstance(loaded, TextModel):
+            raise UsageError("--heads: a recurrent model has no attention heads; leave the option out")
         layers = [*layers, *default_layers(loaded, ("attention heads",))]
     advice = advise_on(
         loaded,
@@ -122,4 +125,6 @@ def advise(
     print_table(advice.layers.drop("removed_neurons"))
     typer.echo(advice.sentence)
     advice.save(out)
-    typer.echo(f"advice in {out}; smaller model: txray prune export {model} --advice {out} --out smaller")
+    typer.echo(f"advice in {out}")
+    if advice.layers["removed"].sum() and not (each_layer and len(advice.layers) > 1):
+        typer.echo(f"smaller model: txray prune export {model} --advice {out} --out smaller")

@@ -8,6 +8,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from txray.analysis.states import significant_label
+from txray.checks import is_integer
+from txray.errors import UsageError
 from txray.plots import theme
 from txray.plots.frame import add_frame, feature_noun
 from txray.plots.subjects import checked_subjects
@@ -34,6 +36,7 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         feature: the concept; all by default.
         k: maximum number of rows.
     """
+    _require_rows(k)
     noun = feature_noun(ranking.feature_type)
     if feature is None:
         rows = ranking.neurons.filter(rank=1).head(k)
@@ -43,8 +46,8 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         ]
         best = rows.row(0, named=True)
         title = (
-            f"{sanitize(best['feature'])} is the {noun} that a single neuron marks best: AUROC "
-            f"{format_number(best['auroc'])}"
+            f"{sanitize(best['feature'])} is the {noun} that a single neuron marks best: "
+            f"AUROC {_auroc(best['auroc'])}"
         )
         subtitle = (
             f"Best neuron of {_number(len(rows), len(ranking.concepts), noun)}, 95% intervals over documents"
@@ -56,7 +59,7 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         title = (
             f"{sanitize(feature)}: {plural(concept['significant'], 'neuron')} of {concept['tested']:,} "
             f"{'tells' if concept['significant'] == 1 else 'tell'} it from other words better than chance; the best "
-            f"has an AUROC of {format_number(concept['auroc'])}{' (low activations)' if concept['auroc'] < 0.5 else ''}"
+            f"has an AUROC of {_auroc(concept['auroc'])}"
         )
         subtitle = f"Best {plural(len(rows), 'neuron')} of the {noun}, with 95% intervals over documents"
     figure = go.Figure()
@@ -66,7 +69,7 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         for control, auroc in zip(rows["control"], rows["auroc"], strict=True)
     ]
     figure.add_scatter(
-        name="random groups of words of the same size, mean",
+        name=f"random groups of {'documents' if ranking.feature_type == 'label' else 'words'} of the same size, mean",
         x=mirrored,
         y=heights,
         mode="markers",
@@ -81,7 +84,8 @@ def concept_neurons(ranking: ConceptRanking, feature: str | None = None, k: int 
         title=title,
         subtitle=subtitle,
         caption=f"{sanitize(ranking.stage)} · {', '.join(map(sanitize, ranking.layers[:3]))}"
-        f"{', ...' if len(ranking.layers) > 3 else ''} · {significant_label(ranking.fdr)}",
+        f"{', ...' if len(ranking.layers) > 3 else ''}"
+        f"{'' if feature is None else f' · better than chance: {significant_label(ranking.fdr)}'}",
     )
 
 
@@ -94,6 +98,7 @@ def concept_shift(shift: ConceptShift, feature: str, k: int = 12) -> go.Figure:
         feature: the concept.
         k: maximum number of neurons: the strongest of either stage.
     """
+    _require_rows(k)
     rows = shift.neurons.filter(feature=feature).head(k)
     moved = shift.concepts.filter(feature=feature).row(0, named=True)
     figure = go.Figure()
@@ -161,6 +166,15 @@ def _interval(row: dict[str, float | None], side: str) -> str:
     if low is None or high is None:
         return ", interval unknown: too few documents"
     return f" ({format_number(low)} to {format_number(high)})"
+
+
+def _require_rows(k: int) -> None:
+    if not is_integer(k) or k < 1:
+        raise UsageError(f"figure of concepts: k={k!r}; pass the maximum number of rows, at least 1")
+
+
+def _auroc(value: float) -> str:
+    return f"{value:.3f}{' (low activations)' if value < 0.5 else ''}"
 
 
 def _neuron(row: dict[str, object], layers: tuple[str, ...]) -> str:

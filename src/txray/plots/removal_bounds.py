@@ -63,12 +63,12 @@ def removal_bounds(advice: Advice) -> go.Figure:
     limit = summary["lose_at_most"]
     figure.add_hline(limit, line={"color": theme.INK, "width": 1, "dash": "dash"})
     figure.add_annotation(
-        text=f"at most {format_number(limit)}", x=1, xref="paper", y=limit, xanchor="right", yanchor="bottom",
+        text=f"at most {format_number(limit)}", x=0, xref="paper", y=limit, xanchor="left", yanchor="bottom",
         showarrow=False,
     )  # fmt: skip
     figure.update_xaxes(title_text="share of the units removed", ticksuffix="%", rangemode="tozero")
     unit = "percentage points" if summary["unit"] == "points" else "percent"
-    figure.update_yaxes(title_text=f"loss of {metric_name(summary['metric'])}, {unit}")
+    figure.update_yaxes(title_text=f"loss of {metric_name(summary['metric'])}, {unit}", rangemode="tozero")
     return add_frame(
         figure,
         title=advice.sentence,

@@ -283,7 +283,7 @@ class Preferences:
             tell`. Null where nothing can be scored: neurons not in use, without wins to predict, or a single fold.
 
         Raises:
-            UsageError: `words` or `random_names` is not positive.
+            UsageError: `words` or `random_names` is not positive, or `seed` is negative.
 
         Example:
             >>> preferences.names().filter(pl.col("verdict") == "stable").sort("auroc")  # doctest: +SKIP
@@ -292,9 +292,9 @@ class Preferences:
             Phipson and Smyth 2010 (p-values of random draws); Huang et al. 2023 (scores of explanations on other
             text).
         """
-        for name, number in (("words", words), ("random_names", random_names)):
-            if number < 1:
-                raise UsageError(f"names: {name}={number}; pass a positive number")
+        for name, number in (("words", words), ("random_names", random_names), ("seed", seed)):
+            if not is_integer(number) or not (name != "seed") <= number < 1 << 63:
+                raise UsageError(f"names: {name}={number!r}; pass a positive integer; a seed may be 0")
         scores = name_scores(self, words=words, random_names=random_names, seed=seed)
         return scores.table(self, words=words)
 

@@ -95,6 +95,8 @@ class Advice(SavedResult):
         promise = f"{summary['lose_at_most']:g} {summary['unit']} of {summary['metric']}"
         documents = f"{summary['verification_documents']:,} documents held out"
         confidence = f"{100 * summary['confidence']:g}% confidence"
+        meaningless = "; meaningless: the unpruned model is not better than chance"
+        meaningless = meaningless if summary.get("not_above_chance") else ""
         if not removed:
             least = summary["smallest_bound"]
             reason = ""
@@ -110,12 +112,12 @@ class Advice(SavedResult):
             largest = self.layers.sort("share", descending=True, nulls_last=True).row(0, named=True)
             return (
                 f"Each layer alone: at most {promise} lost ({confidence} in all layers at once, {documents}); most "
-                f"from {largest['layer']}: {largest['removed']:,} of {largest['neurons']:,}"
+                f"from {largest['layer']}: {largest['removed']:,} of {largest['neurons']:,}{meaningless}"
             )
         row = self.layers.filter(pl.col("removed") > 0).row(0, named=True)
         return (
-            f"{removed:,} of {neurons:,} units can be removed: at most {promise} lost with {confidence} (measured "
-            f"{row['loss']:+.2f}, bound {row['bound']:.2f}, {documents})"
+            f"{removed:,} of {neurons:,} units can be removed: at most {promise} lost with {confidence} (measured loss "
+            f"{row['loss']:.2f}, upper bound {row['bound']:.2f}, {documents}){meaningless}"
         )
 
     def __repr__(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from txray.analysis.layers.moments import CrossMoments
+from txray.analysis.matching.assignment import require_match_settings
 from txray.analysis.matching.by_moments import pairs_by_correlation
-from txray.analysis.matching.chance import MIN_DRAWS
 from txray.analysis.matching.model_matching import MATCH_BY, MODEL_PAIR_SCHEMA, MatchBy, ModelMatching
 from txray.arguments import checked_call
 from txray.capture.joint_moments import AnyModel, joint_moments
@@ -80,11 +80,7 @@ def match_models(
     """
     if by not in MATCH_BY:
         raise UnknownNameError.of("basis of matching", by, MATCH_BY)
-    if not 0 < false_match_rate < 1 or draws < MIN_DRAWS or seed < 0:
-        raise UsageError(
-            f"match models: false_match_rate={false_match_rate}, draws={draws}, seed={seed}; false_match_rate must lie "
-            f"between 0 and 1, draws be at least {MIN_DRAWS}, seed not be negative"
-        )
+    require_match_settings("match models", false_match_rate, draws=draws, seed=seed)
     unused = ("max_words", max_words) if by == "ablation" else ("max_documents", max_documents)
     if unused[1] is not None:
         raise UsageError(f"match models: {unused[0]}={unused[1]} has no effect by {by!r}; leave it out")

@@ -9,11 +9,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from torch import nn
 
 from txray.capture.roles import Role, layer_roles
 from txray.corpus.corpus import Corpus
 from txray.corpus.document import Document
-from txray.errors import UnknownNameError, UsageError
+from txray.errors import ChanceWarning, UnknownNameError, UsageError, warn_user
 from txray.hashing import splitmix64
 from txray.models.fingerprint import model_fingerprint
 from txray.models.load import as_model
@@ -21,6 +22,7 @@ from txray.models.text_model import TextModel
 from txray.progress import progress
 from txray.pruning.advice import LAYER_SCHEMA, STEP_SCHEMA, Advice
 from txray.pruning.bootstrap import Bootstrap
+from txray.pruning.chance import chance_note
 from txray.pruning.evaluation import Evaluator, Model, evaluator
 from txray.pruning.fisher import fisher_importance
 from txray.pruning.loss_bounds import UNITS, Loss, loss_of, smallest_bound
@@ -82,6 +84,9 @@ def advise(
         CorpusError: a text that cannot be scored on.
         CaptureError: the model fails, or a loss has no gradient.
 
+    Warns:
+        ChanceWarning: the unpruned model is not better than chance on the documents for verification.
+
     Example:
         >>> advice = advise(model, corpus, lose_at_most=0.5)  # doctest: +SKIP
         >>> advice.masks()  # doctest: +SKIP
@@ -94,9 +99,15 @@ def advise(
             raise UsageError(f"advise: {name}={value}; pass a number between {low:g} and {high:g}")
     if widths not in get_args(Widths):
         raise UnknownNameError.of("widths", widths, get_args(Widths))
+    if max_documents is not None and (type(max_documents) is not int or max_documents < 1):
+        raise UsageError(f"advise: max_documents={max_documents}; pass a positive integer, or None for all")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise UsageError(f"advise: seed={seed}; pass an integer from 0 to 2^63 - 1")
     model = as_model(model)
+    if not isinstance(model, nn.Module | TextModel):
+        raise UsageError(
+            f"advise: a model of type {type(model).__name__}; pass a model of txray, or a TextModel"
+        )
     targets = [
         MaskTarget.of(model, layer) for layer in (layers if layers is not None else default_layers(model))
     ]
@@ -140,6 +151,7 @@ def advise(
         "verification_documents": verify.inputs.n_documents,
         "verification_groups": verify.inputs.n_groups,
         "unpruned": tests.unpruned_value,
+        "not_above_chance": bool(tests.chance_note),
         "smallest_bound": smallest_bound(tests.metric, verify.inputs.n_documents, level),
         "model": model_fingerprint(model.module if isinstance(model, TextModel) else model),
         "texts": {"choose": choose.inputs.digest, "verify": verify.inputs.digest},
@@ -181,6 +193,10 @@ def _parts(
                 f"advise: texts {', '.join(map(str, text))}; pass one text, or choose and verify"
             )
         return [(text[name], max_documents) for name in ("choose", "verify")]
+    if not isinstance(text, Corpus):
+        raise UsageError(
+            f"advise: a text of type {type(text).__name__}; pass a Corpus, or two named choose and verify"
+        )
     limit = None if max_documents is None else max(max_documents // 2, 1)
 
     def in_part(document: Document, part: int) -> bool:
@@ -251,6 +267,14 @@ class _Tests:
             raise UnknownNameError.of("metric with a bound for this model", metric, names)
         self.metric = metric or names[0]
         self.unpruned_value = self._bootstrap[verify].metrics(self._unpruned[verify]).observed[self.metric]
+        self.chance_note = chance_note(self._bootstrap[verify].chance(self._unpruned[verify]), self.metric)
+        if self.chance_note:
+            warn_user(
+                f"advise: the unpruned model is not better than chance: {self.chance_note}; there is nothing to lose, "
+                "so the advice is meaningless: advise on a trained model, on documents with the labels that it was "
+                "trained on",
+                ChanceWarning,
+            )
 
     def search(
         self, plan: _Removal, label: str, steps: list[tuple[Any, ...]]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
@@ -208,9 +211,20 @@ def test_rankings_and_shifts_are_saved_and_loaded(tmp_path: Path, ranking: Conce
 def test_figures_show_neurons_and_concepts(ranking: ConceptRanking) -> None:
     assert "0.893" in str(ranking.plot("A").layout.title.text)
     assert len(ranking.plot().layout.yaxis.ticktext) == 3
+    assert "random groups of words" in ranking.plot("A").data[0].name
     shift = ranking.compare(rank_neurons(Text(0, moved=True).stage("later")))
     assert [trace.name for trace in shift.plot("A").data] == ["s", "later"]
     assert shift.plot().layout.title.text.startswith("<b>A: ")
+
+
+def test_titles_have_three_decimals_and_the_direction(ranking: ConceptRanking) -> None:
+    low = replace(
+        ranking,
+        feature_type="label",
+        neurons=ranking.neurons.with_columns(auroc=pl.lit(0.00098), control=pl.lit(0.6)),
+    )
+    assert "AUROC 0.001 (low activations)" in low.plot().layout.title.text
+    assert "random groups of documents" in low.plot().data[0].name
 
 
 def test_mistakes_name_what_there_is(ranking: ConceptRanking) -> None:
@@ -223,9 +237,22 @@ def test_mistakes_name_what_there_is(ranking: ConceptRanking) -> None:
         rank_neurons(stage, feature="AA")
     with pytest.raises(UnknownNameError, match="rnn"):
         rank_neurons(stage, layer="rn")
+    with pytest.raises(UsageError, match="seed=-1"):
+        rank_neurons(stage, seed=-1)
     with pytest.raises(UsageError, match="fdr=5"):
         rank_neurons(stage, fdr=5)
     with pytest.raises(UnknownNameError, match="A, B, C"):
         ranking.top("NN")
+    wrong: Any = {"fdr": "x"}, {"seed": 1.5}, {"feature": 3}, {"feature": []}
+    for call in wrong:
+        (setting,) = call
+        with pytest.raises(UsageError, match=f"rank_neurons: {setting}="):
+            rank_neurons(stage, **call)
+    for draw in (ranking.top, ranking.plot, ranking.compare(ranking).plot):
+        for k in (0, -1, "x"):
+            with pytest.raises(UsageError, match="k"):
+                draw("A", k=k)  # type: ignore[operator]
+    with pytest.raises(UsageError, match="NoneType"):
+        ranking.compare(None)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no neuron 99"):
         ranking.top_of_neuron(99)

@@ -249,7 +249,7 @@ def test_a_test_of_a_minimum_says_so() -> None:
     result = Findings.of(table().with_columns(min_effect=pl.lit(0.2)), 0.05)
     for text in (result.changes, result.headline):
         assert "changed by at least 0.2" in text
-    assert "as one of at least 0.2" in result.power
+    assert "found to be at least 0.2" in result.power
 
 
 def test_where_nothing_could_be_found_the_sentences_say_so() -> None:

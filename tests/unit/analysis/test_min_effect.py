@@ -113,7 +113,7 @@ def test_a_neuron_without_a_change_says_what_would_have_been_missed() -> None:
     assert "even a complete change" in neuron_sentence({**row, "detectable": None}, "token", ("a", "b"), 0.05)
 
 
-@pytest.mark.parametrize("min_effect", [-0.1, 1.0, 7.0, float("nan")])
+@pytest.mark.parametrize("min_effect", ["a", None, -0.1, 1.0, 7.0, float("nan")])
 def test_a_minimum_that_is_no_distance_is_refused(min_effect: float) -> None:
     with pytest.raises(UsageError, match="min_effect"):
         comparison_of(moved(0.0, wins=20, neurons=3), min_effect=min_effect)

@@ -86,6 +86,7 @@ def test_survival_is_the_estimate_of_kaplan_and_meier(result: Persistence) -> No
         assert row["survival_high"] == pytest.approx(survival ** np.exp(-spread))
     assert result.half_life == 3
     assert "half-life 3" in result.sentence
+    assert f"of {result.stages['neurons'][0]} neurons" in result.sentence
 
 
 def test_unrelated_stages_keep_no_neuron() -> None:

@@ -472,6 +472,12 @@ def test_advice_is_given_saved_and_exported(
     smaller = load_model(small)
     assert isinstance(smaller, RecurrentModel)
     assert smaller.config.hidden == 40 - len(mask)
+    assert txray("prune", "advise", place / "after", *read, *few, "--heads", "-o", tmp_path / "heads") == 2
+    assert "no attention heads" in capsys.readouterr().err
+    assert not (tmp_path / "heads").exists()
+    few = (*few[:-1], 0.01)
+    assert txray("prune", "advise", place / "after", *read, *few, "-o", tmp_path / "none") == 0
+    assert ("prune export" in capsys.readouterr().out) == (len(Advice.load(tmp_path / "none").masks()) > 0)
     # On another model, the advice is worth nothing.
     assert txray("prune", "export", place / "lm-after", "--advice", out, "-o", tmp_path / "other") == 2
     assert "is advice on another model" in capsys.readouterr().err

@@ -142,7 +142,7 @@ def test_the_table_names_every_neuron_by_its_most_distinctive_features() -> None
     assert (table["q_value"] >= table["p_value"]).all()
 
 
-@pytest.mark.parametrize("wrong", [{"words": 0}, {"random_names": 0}])
+@pytest.mark.parametrize("wrong", [{"words": 0}, {"random_names": 0}, {"seed": -1}, {"words": 1.5}])
 def test_numbers_that_are_not_positive_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         preferences(text(100, 0)).names(**wrong)

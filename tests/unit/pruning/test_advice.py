@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from scipy.stats import beta, binom
 from tests.builders.classifiers import recurrent_classifier, recurrent_model, reviews, synthetic_classifier
 from tests.unit.pruning.test_activation_reuse import texts, transformer
 from txray import Corpus, masked
-from txray.errors import StageError, UnknownNameError, UsageError
+from txray.errors import ChanceWarning, StageError, UnknownNameError, UsageError
 from txray.pruning import Advice, advise, evaluator
 from txray.pruning.ablation_values import BatchKeys
 from txray.pruning.fisher import fisher_importance
@@ -200,6 +201,7 @@ def test_the_figure_has_every_test_beside_the_promise(advice: Advice) -> None:
     bounds = [y + up for y, up in zip(trace.y, trace.error_y["array"], strict=True)]
     assert bounds == pytest.approx(advice.steps["bound"].to_list())
     assert "open" not in trace.marker.symbol[0]
+    assert figure.layout.yaxis.rangemode == "tozero"
     assert figure.layout.shapes[0].y0 == 2.0
 
 
@@ -256,3 +258,36 @@ def test_importance_is_the_mean_square_of_the_change_of_the_loss_with_each_neuro
                         losses.append(float(text.losses(batch[start : start + 4]).double().sum()))
                 wanted[i] += ((losses[0] - losses[1]) / (2 * step)) ** 2
     assert importance[list(neurons)] == pytest.approx(wanted / 6, rel=0.05, abs=1e-9)
+
+
+def test_advice_on_a_model_at_chance_warns_and_says_so() -> None:
+    synthetic = synthetic_classifier()
+    documents = [
+        replace(document, labels={"label": label})
+        for document, label in zip(
+            synthetic.documents(200, 3),
+            np.random.default_rng(0).choice(["neg", "pos"], 200).tolist(),
+            strict=True,
+        )
+    ]
+    with pytest.warns(ChanceWarning, match="advise"):
+        advice = advise(synthetic.model, Corpus.from_documents("mixed", documents), lose_at_most=20)
+    assert advice.summary["not_above_chance"]
+    assert "not better than chance" in advice.sentence
+
+
+@pytest.mark.parametrize("max_documents", [0, -1, 2.5, "9"])
+def test_a_wrong_number_of_documents_is_refused(max_documents: Any) -> None:
+    synthetic = synthetic_classifier()
+    corpus = Corpus.from_documents("some", list(synthetic.documents(20, 3)))
+    with pytest.raises(UsageError, match="max_documents="):
+        advise(synthetic.model, corpus, max_documents=max_documents)
+
+
+def test_what_is_no_model_and_no_text_is_refused() -> None:
+    synthetic = synthetic_classifier()
+    corpus = Corpus.from_documents("some", list(synthetic.documents(20, 3)))
+    with pytest.raises(UsageError, match="NoneType"):
+        advise(None, corpus)
+    with pytest.raises(UsageError, match="NoneType"):
+        advise(synthetic.model, None)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from txray.analysis.significance.permutation import q_values
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.states import significant_label
 from txray.arguments import checked_call
+from txray.checks import is_integer, is_number
 from txray.errors import UnknownNameError, UsageError
 from txray.notebook import card, table
 from txray.preferences.histograms import FOLD_BLOCKS, ConceptHistograms, block_counts
@@ -144,8 +145,11 @@ class ConceptRanking(SavedResult):
         """Return the best `k` neurons of a concept, columns as in `neurons`.
 
         Raises:
+            UsageError: `k` is not a positive integer.
             UnknownNameError: a concept that was not ranked.
         """
+        if not is_integer(k) or k < 1:
+            raise UsageError(f"ranking: k={k!r}; pass the number of neurons, at least 1")
         return self.neurons.filter(feature=self._known(feature)).head(k)
 
     def top_of_neuron(self, neuron: int, *, layer: str | None = None, k: int = 5) -> pl.DataFrame:
@@ -177,6 +181,11 @@ class ConceptRanking(SavedResult):
         """
         from txray.analysis.concepts.shift import ConceptShift
 
+        if not isinstance(after, ConceptRanking):
+            raise UsageError(
+                f"compare: expected a ranking of the later stage, got {type(after).__name__}; pass a result of "
+                "rank_neurons"
+            )
         return ConceptShift.of(self, after)
 
     def plot(self, feature: str | None = None, *, k: int = 15) -> go.Figure:
@@ -259,8 +268,15 @@ def rank_neurons(
     Source:
         Bamber 1975 (AUROC); Hewitt and Liang 2019 (controls).
     """
-    if not 0 < fdr < 1:
-        raise UsageError(f"rank_neurons: fdr={fdr}; it must lie between 0 and 1, such as 0.05")
+    if not is_number(fdr) or not 0 < fdr < 1:
+        raise UsageError(f"rank_neurons: fdr={fdr!r}; it must lie between 0 and 1, such as 0.05")
+    if not is_integer(seed) or seed < 0:
+        raise UsageError(f"rank_neurons: seed={seed!r}; pass an integer of at least 0")
+    names = (feature,) if isinstance(feature, str) else feature
+    if names is not None and not (isinstance(names, Sequence) and names):
+        raise UsageError(
+            f"rank_neurons: feature={feature!r}; pass a concept such as 'NN', several, or None for all"
+        )
     subject = StageFolder.open(stage) if not isinstance(stage, Stage | StageFolder) else stage
     feature_types = list(dict.fromkeys(name for _, name in subject.histograms))
     if feature_type not in feature_types:
@@ -273,7 +289,6 @@ def rank_neurons(
     if layer is not None and layer not in layers:
         raise UnknownNameError.of(f"layer of stage {subject.name!r}", layer, layers)
     layers = layers if layer is None else [layer]
-    names = (feature,) if isinstance(feature, str) else None if feature is None else tuple(feature)
     rows: list[pl.DataFrame] = []
     words: dict[str, tuple[int, float]] = {}
     for name in layers:

@@ -27,16 +27,16 @@ PAIR_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def require_match_settings(
-    purpose: str, false_match_rate: float, shuffles: int, min_wins: int, seed: int
-) -> None:
-    """Raise a `UsageError` if a setting of a matching by preferences is out of range."""
-    if not 0 < false_match_rate < 1 or shuffles < MIN_DRAWS or min_wins < 1 or seed < 0:
+def require_match_settings(purpose: str, false_match_rate: float, **integers: int) -> None:
+    """Raise a `UsageError` if a setting of a matching is out of range: `shuffles`, `draws`, `min_wins` or `seed`."""
+    if not isinstance(false_match_rate, int | float) or not 0 < false_match_rate < 1:
         raise UsageError(
-            f"{purpose}: false_match_rate={false_match_rate}, shuffles={shuffles}, min_wins={min_wins}, seed={seed}; "
-            f"false_match_rate must lie between 0 and 1, shuffles be at least {MIN_DRAWS}, min_wins at least 1, seed "
-            "not be negative"
+            f"{purpose}: false_match_rate={false_match_rate!r}; pass a number between 0 and 1, such as 0.05"
         )
+    smallest = {"shuffles": MIN_DRAWS, "draws": MIN_DRAWS, "min_wins": 1, "seed": 0}
+    for name, value in integers.items():
+        if type(value) is not int or value < smallest[name]:
+            raise UsageError(f"{purpose}: {name}={value!r}; pass an integer of at least {smallest[name]}")
 
 
 def assignment(score: Floats) -> tuple[Ints, Ints, Floats]:

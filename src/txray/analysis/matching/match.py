@@ -265,7 +265,7 @@ def match(
         ShapeError: different feature types.
         UsageError: a number out of range.
     """
-    require_match_settings("match", false_match_rate, shuffles, min_wins, seed)
+    require_match_settings("match", false_match_rate, shuffles=shuffles, min_wins=min_wins, seed=seed)
     first = preferences_of(subject(before), layer, feature_type)
     second = preferences_of(subject(after), layer_after or layer, feature_type)
     pair = Affinity.of(first, second, weight, min_wins)

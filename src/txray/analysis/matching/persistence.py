@@ -129,11 +129,14 @@ class Persistence(SavedResult):
         if self.stages["at_risk"][0] == 0:
             return "no neuron has enough wins to tell"
         last = self.stages.row(-1, named=True)
+        neurons = f"{last['neurons']:,} neurons"
         if self.half_life is None:
-            return f"half-life not reached: {_interval(last)} of the neurons are themselves up to {last['stage']}"
+            return (
+                f"half-life not reached: {_interval(last)} of {neurons} are themselves up to {last['stage']}"
+            )
         row = self.stages.row(self.half_life - 1, named=True)
         stages = "stage" if self.half_life == 1 else "stages"
-        share = f"{_interval(row)} of the neurons are themselves up to {row['stage']}"
+        share = f"{_interval(row)} of {neurons} are themselves up to {row['stage']}"
         return f"half-life {self.half_life} {stages}: {share}"
 
     @property
@@ -202,7 +205,7 @@ def persistence(
         UnknownNameError: an unknown layer, feature type or weight.
         ShapeError: stages that do not hold the same neurons.
     """
-    require_match_settings("persistence", false_match_rate, shuffles, min_wins, seed)
+    require_match_settings("persistence", false_match_rate, shuffles=shuffles, min_wins=min_wins, seed=seed)
     stages = as_stages(stages)
     names = [stage.name for stage in stages]
     if len(names) < 2 or len(set(names)) < len(names):

@@ -48,6 +48,7 @@ from txray.analysis.significance.rates import rate_changes
 from txray.analysis.significance.rng import generator_for
 from txray.analysis.significance.split_half import Halves, matched_draws, split_in_halves
 from txray.arrays import Floats
+from txray.checks import is_number
 from txray.errors import DocumentLengthWarning, PowerWarning, UnknownNameError, UsageError, warn_user
 from txray.preferences.preferences import Preferences, Weight
 
@@ -95,7 +96,7 @@ class SignificanceSettings:
             raise UnknownNameError.of("statistic", self.statistic, TEST_STATISTICS)
         if not 0 < self.fdr < 1:
             raise UsageError(f"significance: fdr={self.fdr}; it must lie between 0 and 1, such as 0.05")
-        if not 0 <= self.min_effect < 1:
+        if not is_number(self.min_effect) or not 0 <= self.min_effect < 1:
             raise UsageError(
                 f"significance: min_effect={self.min_effect}; pass a Hellinger distance from 0, below 1, such as 0.2"
             )

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from txray.checks import is_number
 from txray.errors import ExposedWarning, TxrayError, UsageError, warn_user
 from txray.files import cache_folder
 from txray.preferences import StageFolder, StageLike, as_stage
@@ -159,7 +160,7 @@ def serve(
             f"dashboard: fdr={fdr}, permutations={permutations}; fdr must lie between 0 and 1, permutations must not "
             "be negative"
         )
-    if not 0 <= min_effect < 1:
+    if not is_number(min_effect) or not 0 <= min_effect < 1:
         raise UsageError(f"dashboard: min_effect={min_effect}; pass a distance from 0, below 1, such as 0.2")
     folders, temporary = _folders(stages)
     catalog = StageCatalog(folders)
