@@ -47,8 +47,8 @@ class Advice(SavedResult):
         layers: one row per layer: how many of its `neurons` can be `removed` and which, the measured `loss` and its
             upper `bound` on the documents for verification. Unless `summary["each_layer"]` is true, all layers are
             pruned together, so loss and bound are those of all, and are repeated. Null if nothing can be removed.
-        steps: one row per test, in order; each sequence ends with the first one that does not hold. The layer is empty if
-            all layers are pruned together.
+        steps: one row per test, in order; each sequence ends with the first one that does not hold. The layer is empty
+            if all layers are pruned together.
         summary: settings and counts, as plain JSON values.
     """
 
