@@ -198,7 +198,9 @@ def caption_of(comparison: Comparison, note: str = "") -> str:
     if comparison.tested:
         summary = comparison.summary
         paired = "paired " if summary["paired"] else ""
-        weight += f" · tested by {summary['distance']}, up to {count(int(summary['permutations']))} {paired}"
+        chi_square = summary.get("statistic") == "chi-square"  # comparisons saved earlier tested the distance
+        statistic = "chi-square" if chi_square else summary["distance"]
+        weight += f" · tested by {statistic}, up to {count(int(summary['permutations']))} {paired}"
         weight += f"permutations of folds, {sanitize(family_words(summary), 120)}"
     else:
         weight += " · not tested"

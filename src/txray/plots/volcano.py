@@ -150,7 +150,7 @@ def _group(fdr: float) -> pl.Expr:
 
 
 def _size_label(least: float) -> str:
-    return f"moved at least {least:g}" if least else "significant, perhaps less"
+    return f"moved at least {least:g}" if least else "significant, size uncertain"
 
 
 def _significant(rows: pl.DataFrame, fdr: float) -> NDArray[np.bool_]:

@@ -76,9 +76,14 @@ def change_numbers(
         numbers.append((f"{findings.changed_how}, of {count(findings.tested)}", count(findings.changed)))
         if findings.changed:
             numbers.append(
-                (f"median {CORRECTED} of these (95% interval)", corrected_words(sizes, MEDIAN_CHANGED))
+                (
+                    f"median {CORRECTED} of these (medians of the bounds)",
+                    corrected_words(sizes, MEDIAN_CHANGED),
+                )
             )
-        numbers.append((f"median {CORRECTED} of all tested (95% interval)", corrected_words(sizes, MEDIAN)))
+        numbers.append(
+            (f"median {CORRECTED} of all tested (medians of the bounds)", corrected_words(sizes, MEDIAN))
+        )
         detectable = sizes.get("median_detectable")
         numbers.append(
             (

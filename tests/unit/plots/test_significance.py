@@ -99,7 +99,11 @@ def test_whatever_distance_was_tested_is_drawn_by_its_name(text: Text) -> None:
     marks = [trace for trace in figure.data if trace.customdata is not None]
     assert sorted(y for trace in marks for y in trace.y) == sorted(rows["distance_matched"].to_list())
     assert "total variation distance at equal numbers" in figure.data[0].hovertext[0]
-    assert "tested by total-variation, up to 100" in caption_of(figure)
+    assert "tested by chi-square, up to 100" in caption_of(figure)
+    by_distance = plots.hellinger_length(
+        other.test(distance="total-variation", permutations=100, statistic="distance")
+    )
+    assert "tested by total-variation, up to 100" in caption_of(by_distance)
 
 
 def test_states_tell_undecided_ones_apart(pair: tuple[Comparison, Comparison]) -> None:
