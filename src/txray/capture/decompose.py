@@ -85,8 +85,11 @@ def decompose(
         TxrayError: errors of `txray.collect`.
 
     Example:
-        >>> effects = txray.decompose(pretrained, fine_tuned, encyclopedia, reviews, out="effects")
-        >>> print(*effects.sentences(), sep="\\n")
+        >>> texts = [txray.demo_corpus(name, words=1_000) for name in ("encyclopedia", "reviews")]
+        >>> models = [txray.models.language_model("gru", texts[0], hidden=8, seed=seed) for seed in (0, 1)]
+        >>> effects = txray.decompose(*models, *texts, permutations=20)
+        >>> effects.margins["margin"].to_list()
+        ['model_on_a', 'model_on_b', 'text_in_a', 'text_in_b', 'interaction']
     """
     # Before a model runs.
     SignificanceSettings(permutations=permutations, fdr=fdr, seed=seed, min_effect=min_effect)

@@ -21,6 +21,9 @@ _EXPECTED: Mapping[str, str] = {
     "Timeline": "a Timeline, as txray.timeline(stages) returns",
     "Decomposition": "a Decomposition, as txray.decompose returns",
     "Matching": "a Matching, as txray.match(before, after) returns",
+    "ConceptRanking": "a ConceptRanking, as txray.rank_neurons(stage) returns",
+    "ConceptShift": "a ConceptShift, as ranking.compare(later_ranking) returns",
+    "Advice": "an Advice, as txray.pruning.advise returns",
     "Persistence": "a Persistence, as txray.persistence(stages) returns",
     "LayerSimilarity": "a LayerSimilarity, as txray.layer_similarity returns",
     "Pruning": "a Pruning, as txray.prune returns",
@@ -41,7 +44,7 @@ _TYPES: Mapping[str, tuple[str, str]] = {
 }
 """Library and name of the types that are not txray's."""
 _ANNOTATION = re.compile(
-    r"(?P<several>Sequence|Iterable)?\[?(?:\w+\.)?(?P<kind>\w+)(?:\[.*\])?\]?(?: \| str)?"
+    r"(?P<several>Sequence|Iterable)?\[?(?:\w+\.)?(?P<kind>\w+)(?:\[.*\])?\]?(?: \| (?:str|ModelMatching))?"
 )
 
 
@@ -112,7 +115,9 @@ def _is(value: Any, kind: str) -> bool:
     # By name, so that nothing is imported to check for its types.
     library, name = _TYPES.get(kind, ("txray", kind))
     bases = type(value).__mro__
-    return any(base.__name__ == name and base.__module__.partition(".")[0] == library for base in bases)
+    # Whatever draws matchings draws those of two models, or refuses them itself.
+    names = (name, "ModelMatching") if kind == "Matching" else (name,)
+    return any(base.__name__ in names and base.__module__.partition(".")[0] == library for base in bases)
 
 
 def _described(value: Any) -> str:

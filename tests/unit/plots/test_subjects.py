@@ -14,7 +14,7 @@ from plotly.basedatatypes import BaseFigure
 
 from tests.builders.figures import Text, plain_words, stage_of
 from txray import plots
-from txray.analysis import compare
+from txray.analysis import ConceptShift, compare
 from txray.errors import UsageError
 
 FUNCTIONS = [name for name in plots.__all__ if inspect.isfunction(getattr(plots, name))]
@@ -32,11 +32,14 @@ RIGHT: dict[str, Any] = {
     "after": _STAGE,
     "table": pl.DataFrame(),
     "neuron": 0,
+    # Subjects are checked one after the other, before anything is drawn.
+    "shift": ConceptShift.__new__(ConceptShift),
+    "feature": "NN",
     "token_tags": _TEXT.tag_of,
     "figure": go.Figure(),
     "path": "figure.html",
 }
-SUITS = {("names", "path"), ("path", "path")} | {
+SUITS = {("names", "path"), ("path", "path"), ("feature", "path")} | {
     (side, subject) for side in ("before", "after") for subject in ("stage", "path")
 }
 """Parameters for which a wrong subject is a right one."""

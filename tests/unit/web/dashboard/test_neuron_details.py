@@ -260,7 +260,7 @@ def test_the_false_discovery_rate_decides_what_is_significant(
         q_value = all_tested(asked).neurons["q_value"][0]
         assert 0.001 < q_value < 0.05
         sentence = settled(neuron_details, of(view, LOW, 0), asked)["sentence"]
-        assert (": not significant (" in sentence) == (q_value > fdr)
+        assert ("; not significant: no change found" in sentence) == (q_value > fdr)
 
 
 def test_what_cannot_be_compared_is_still_told(store: ResultStore, view: UrlState) -> None:
