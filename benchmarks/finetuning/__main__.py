@@ -211,45 +211,48 @@ def concepts(runs: Sequence[Trained], corpora: dict[str, Corpus]) -> str:
 
 def ablations(runs: Sequence[Trained], corpora: dict[str, Corpus]) -> str:
     """Return what the ablation of the best neurons for a concept does to the classifier, beside random sets."""
-    data = Path(os.environ["TXRAY_DATA"])
-    tables = []
-    for run in runs:
-        sets = []
-        for feature_type, corpus, feature in (
-            ("label", "training reviews", "pos"),
-            ("pos", "tagged", "NN"),
-            ("pos", "tagged", "JJ"),
-        ):
-            stage = ranking_stage(
-                run.folder, run.measured / f"ranking-{feature_type}", corpora[corpus], feature_type
-            )
-            ranking = txray.rank_neurons(stage, layer=LAST_MLP, feature_type=feature_type, feature=feature)
-            neurons = tuple(ranking.top(feature, RANKED)["neuron"].to_list())
-            name = "positive review" if feature_type == "label" else feature
-            sets.append(NeuronSet(f"best {RANKED} for {name}", LAST_MLP, neurons))
-        pruning = prune(
-            hugging_face(run.folder, window=WINDOW, head=True),
-            sets,
-            {"test": read_corpus("imdb", data / "imdb", split="test")},
-            max_documents=SCORED,
-            max_length=CUT,
-            folder=run.measured / "pruning",
-        )
-        tables.append(pruning.effects.with_columns(seed=pl.lit(run.seed)))
-    effects_of_sets = pl.concat(tables)
+    tables = [ablated(run, layer, corpora) for layer in (LAST_MLP, LAYERS[-1]) for run in runs]
     lines = [
-        "| set | metric | unpruned | change | against random sets | p-values (rank among 200) |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| layer | set | metric | unpruned | change | against random sets | p-values (rank among 200) |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    for (name, metric), rows in effects_of_sets.group_by("set", "metric", maintain_order=True):
+    for (layer, name, metric), rows in pl.concat(tables).group_by(
+        "layer", "set", "metric", maintain_order=True
+    ):
         if metric in ("f1", "auroc"):
             p_values = ", ".join(f"{value:.3g}" for value in rows["random_p_value"])
             lines.append(
-                f"| {name} | {metric} | {spread((100 * rows['unpruned']).to_list(), '.1f')} | "
+                f"| {str(layer).removeprefix('encoder.')} | {name} | {metric} | "
+                f"{spread((100 * rows['unpruned']).to_list(), '.1f')} | "
                 f"{spread((100 * rows['change']).to_list(), '.2f')} | "
                 f"{spread((100 * rows['versus_random']).to_list(), '.2f')} | {p_values} |"
             )
     return "\n".join(lines)
+
+
+def ablated(run: Trained, layer: str, corpora: dict[str, Corpus]) -> pl.DataFrame:
+    """Return the effects of ablating the best neurons of a layer for sentiment and two tags, ranked on other text."""
+    sets = []
+    for feature_type, corpus, feature in (
+        ("label", "training reviews", "pos"),
+        ("pos", "tagged", "NN"),
+        ("pos", "tagged", "JJ"),
+    ):
+        folder = run.measured / f"ranking-{feature_type}"
+        stage = ranking_stage(run.folder, folder, corpora[corpus], feature_type)
+        ranking = txray.rank_neurons(stage, layer=layer, feature_type=feature_type, feature=feature)
+        neurons = tuple(ranking.top(feature, RANKED)["neuron"].to_list())
+        name = "positive review" if feature_type == "label" else feature
+        sets.append(NeuronSet(f"best {RANKED} for {name}", layer, neurons))
+    pruning = prune(
+        hugging_face(run.folder, window=WINDOW, head=True),
+        sets,
+        {"test": read_corpus("imdb", Path(os.environ["TXRAY_DATA"]) / "imdb", split="test")},
+        max_documents=SCORED,
+        max_length=CUT,
+        folder=run.measured / ("pruning" if layer == LAST_MLP else "pruning-residual"),
+    )
+    return pruning.effects
 
 
 TABLES: dict[str, Callable[[Sequence[Trained], dict[str, Corpus]], str]] = {
