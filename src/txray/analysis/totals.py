@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from txray.analysis.comparison import Comparison
 
 _NAMES = {
-    "win_rate": "Wins per word:",
+    "win_rate": "wins per word:",
     "mass_per_word": "mass per word:",
     "neurons_in_use": "neurons in use:",
     "features": "features preferred by any neuron:",
@@ -76,14 +76,20 @@ def compare_totals(
 
 
 def totals_sentence(comparison: Comparison, margin: float = MARGIN) -> str:
-    """Return which quantities of a tested comparison are the same within a margin; empty if it is not tested."""
+    """Return which quantities of a tested comparison are the same within a margin; empty if it is not tested.
+
+    Quantities that the selection fixes, such as wins per word under `max-1`, are left out.
+    """
     if not comparison.tested:
         return ""
     results = equivalences(
         comparison.before, comparison.after, paired=bool(comparison.summary["paired"]), margin=margin
     )
-    parts = [f"{_NAMES[name]} {result}" for name, result in results.items()]
-    return f"{'; '.join(parts)}."
+    parts = [
+        f"{_NAMES[name]} {result}" for name, result in results.items() if result.low != 0 or result.high != 0
+    ]
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
 
 
 def equivalences(

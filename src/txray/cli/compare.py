@@ -82,7 +82,8 @@ def compare(
         typer.echo(
             escape_control(f"{pairing_sentence(comparison.summary)} {family_words(comparison.summary)}.")
         )
-        typer.echo(totals_sentence(comparison))
+        if totals := totals_sentence(comparison):
+            typer.echo(totals)
         typer.echo(f"{CORRECTED} of the layer (95% interval): {corrected_words(comparison.summary)}")
     if out is not None:
         comparison.save(out)

@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from tests.builders.stages import story
-from txray.analysis import Equivalence, compare_totals
+from txray.analysis import Equivalence, compare, compare_totals
 from txray.analysis.equivalence import of_differences, of_ratio
+from txray.analysis.totals import totals_sentence
 from txray.errors import UsageError
 from txray.preferences import Preferences
 
@@ -135,3 +136,13 @@ def test_a_stage_is_the_same_as_itself() -> None:
     table = compare_totals(stage, stage)
     assert set(table["verdict"]) == {"same"}
     assert len(table) == 5
+
+
+def test_a_sentence_leaves_out_what_the_selection_fixes() -> None:
+    before, after = story()[:2]
+    comparison = compare(before, after, permutations=20)
+    sentence = totals_sentence(comparison)
+    assert sentence.startswith("Mass per word: ")
+    assert "wins per word" not in sentence.lower()  # one per word in both, by max-1
+    assert totals_sentence(compare(before, before, permutations=20)) == ""
+    assert totals_sentence(compare(before, after, permutations=0)) == ""
