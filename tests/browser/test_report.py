@@ -257,7 +257,8 @@ def test_sort_buttons_work_by_keyboard(explorer: Page) -> None:
     assert listed(explorer) == list(range(59, -1, -1))
 
 
-@pytest.mark.parametrize("state", CONFIDENT_STATES)
+# No neuron of these stages grows at the expense of others.
+@pytest.mark.parametrize("state", [state for state in CONFIDENT_STATES if state != "displaced"])
 def test_filters_by_state(explorer: Page, comparisons: list[Comparison], state: str) -> None:
     pair = 2 if state == "undecided" else 0
     explorer.select_option("#pair", str(pair))
@@ -312,16 +313,17 @@ def test_the_details_tell_chance_and_what_outdoes_its_frequency(
     tested = comparisons[0].neurons.filter(pl.col("q_value").is_not_null()).sort("q_value", "neuron")
     for row, verdict in (
         (tested.row(0, named=True), None),
-        (tested.row(-1, named=True), ": not significant (5% FDR"),
+        (tested.row(-1, named=True), "; not significant: no change found"),
     ):
         explorer.fill("#query", str(row["neuron"]))
         explorer.click(row_of(row["neuron"]))
         told = explorer.inner_text("#detail .lead")
-        numbers = re.search(r"At equal numbers of wins ([\d.]+), ([\d.]+) if nothing had changed:", told)
+        numbers = re.search(r"At equal numbers of wins ([\d.]+), ([\d.]+) if nothing had changed\.", told)
         assert numbers is not None
         assert float(numbers[1]) == pytest.approx(row["distance_matched"], abs=0.001)
         assert float(numbers[2]) == pytest.approx(row["distance_null"], abs=0.001)
-        assert (verdict or f": {'' if row['q_value'] <= 0.05 else 'not '}significant (5% FDR") in told
+        significant = "; significant (5% FDR" if row["q_value"] <= 0.05 else "; not significant: "
+        assert (verdict or significant) in told
         for line, stage in zip(
             explorer.locator("#detail .beyond p:not(.note)").all(), stages[:2], strict=True
         ):

@@ -61,6 +61,10 @@ class HistogramFolder(Mapping[tuple[str, str], ConceptHistograms]):
     def __len__(self) -> int:
         return len(self._keys)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy the histograms themselves: to another process, or machine, that may not have the folder."""
+        return dict, (dict(self),)
+
     def _histograms(self, layer: str, feature_type: str) -> ConceptHistograms:
         edges = pl.scan_parquet(self._folder / EDGES_FILE).filter(layer=layer).sort("neuron").collect()
         rows = pl.scan_parquet(file_of(self._folder, feature_type)).filter(layer=layer).collect()

@@ -300,7 +300,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (
             ("match", "{early}", "{unsup}", "--false-match-rate", "0"),
             2,
-            "false_match_rate must lie between 0 and 1",
+            "false_match_rate=0.0; pass a number between 0 and 1",
         ),
         (("report", "{early}", "-o", "r.html"), 2, "at least two"),
         (("timeline", "{early}"), 2, "pass at least two"),

@@ -71,6 +71,8 @@ def test_options_reach_the_dashboard(
         9,
         "--seed",
         7,
+        "--min-effect",
+        0.2,
     )
     chosen += ("--cache", tmp_path / "c", "--pruning", tmp_path / "p", "--pruning", tmp_path / "q")
     assert run(*folders, *chosen, "--no-browser") == 0
@@ -82,6 +84,7 @@ def test_options_reach_the_dashboard(
         "fdr": 0.1,
         "permutations": 9,
         "seed": 7,
+        "min_effect": 0.2,
         "cache": tmp_path / "c",
         "prunings": [tmp_path / "p", tmp_path / "q"],
         "wait": False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,8 @@ def test_a_stage_folder_holds_its_histograms_and_reads_them_on_demand(tmp_path: 
     for opened in (loaded, StageFolder.open(tmp_path / "s")):
         assert same(opened.histograms["rnn", "pos"], stage.histograms["rnn", "pos"])
         assert np.array_equal(opened.bin_edges()["rnn"], EDGES)
+    copied = deepcopy(loaded)  # as to a worker of Ray
+    assert same(copied.histograms["rnn", "pos"], stage.histograms["rnn", "pos"])
     loaded.save(tmp_path / "s")
     assert same(Stage.load(tmp_path / "s").histograms["rnn", "pos"], stage.histograms["rnn", "pos"])
 
