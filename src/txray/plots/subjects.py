@@ -44,7 +44,7 @@ _TYPES: Mapping[str, tuple[str, str]] = {
 }
 """Library and name of the types that are not txray's."""
 _ANNOTATION = re.compile(
-    r"(?P<several>Sequence|Iterable)?\[?(?:\w+\.)?(?P<kind>\w+)(?:\[.*\])?\]?(?: \| (?:str|ModelMatching))?"
+    r"(?P<several>Sequence|Iterable)?\[?(?:\w+\.)?(?P<kind>\w+)(?:\[.*\])?\]?(?: \| (?:str|(?P<other>ModelMatching)))?"
 )
 
 
@@ -71,6 +71,8 @@ def checked_subjects(function: Callable[Parameters, Result]) -> Callable[Paramet
             if name not in call.arguments:
                 continue
             value, kind = call.arguments[name], annotation["kind"]
+            if annotation["other"] and _is(value, annotation["other"]):
+                continue
             where = f"{function.__name__}: {name}"
             if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
                 _require_all(value, kind, where)
@@ -115,9 +117,7 @@ def _is(value: Any, kind: str) -> bool:
     # By name, so that nothing is imported to check for its types.
     library, name = _TYPES.get(kind, ("txray", kind))
     bases = type(value).__mro__
-    # Whatever draws matchings draws those of two models, or refuses them itself.
-    names = (name, "ModelMatching") if kind == "Matching" else (name,)
-    return any(base.__name__ in names and base.__module__.partition(".")[0] == library for base in bases)
+    return any(base.__name__ == name and base.__module__.partition(".")[0] == library for base in bases)
 
 
 def _described(value: Any) -> str:

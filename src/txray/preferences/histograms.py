@@ -32,7 +32,7 @@ Counts = NDArray[np.uint32]
 
 @dataclass(frozen=True, eq=False)
 class ConceptHistograms:
-    """How often each neuron of a layer has an activation in each bin, by concept: a feature of one type.
+    """Counts of the activations of each neuron of a layer in each bin, by concept: a feature of one type.
 
     Attributes:
         stage: name of the stage.

@@ -38,7 +38,7 @@ _CELLS = 1 << 21
 
 @dataclass(frozen=True, eq=False)
 class NameScores:
-    """How well the names of some neurons predict their wins on documents that were not used for naming.
+    """Scores of the names of some neurons: how well they predict their wins on documents that were not used for naming.
 
     Attributes:
         neuron: (n,) neurons.

@@ -257,7 +257,7 @@ class Preferences:
 
     @cached_property
     def name_scores(self) -> NameScores:
-        """How well the names of all neurons predict their wins on other documents; see `names`."""
+        """Scores of the names of all neurons on documents that were not used for naming; see `names`."""
         return name_scores(self)
 
     def names(

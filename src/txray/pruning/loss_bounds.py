@@ -18,7 +18,7 @@ UNITS = {"accuracy": "points", "auroc": "points", "perplexity": "percent"}
 
 @dataclass(frozen=True)
 class Loss:
-    """How much of a metric a pruned model loses.
+    """Loss of a metric by a pruned model.
 
     Attributes:
         before, after: metric of the unpruned and of the pruned model.

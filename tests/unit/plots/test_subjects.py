@@ -14,7 +14,7 @@ from plotly.basedatatypes import BaseFigure
 
 from tests.builders.figures import Text, plain_words, stage_of
 from txray import plots
-from txray.analysis import ConceptShift, compare
+from txray.analysis import ConceptShift, ModelMatching, compare
 from txray.errors import UsageError
 
 FUNCTIONS = [name for name in plots.__all__ if inspect.isfunction(getattr(plots, name))]
@@ -125,3 +125,12 @@ def test_subclasses_suit() -> None:
 
     assert "<html>" in plots.to_html(Figure())
     assert plots.stage_styles([np.str_("sup")]) == plots.stage_styles(["sup"])
+
+
+def test_only_the_figure_of_both_kinds_of_matchings_takes_those_of_models() -> None:
+    of_models = ModelMatching.__new__(ModelMatching)
+    for figure in (plots.matching, plots.matching_curve):
+        with pytest.raises(UsageError, match="give a Matching"):
+            figure(of_models)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):  # taken, but it is empty
+        plots.match_strength(of_models)

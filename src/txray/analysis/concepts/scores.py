@@ -41,7 +41,7 @@ def average_precision(positive: Floats, negative: Floats, *, high: bool) -> Floa
 
 @dataclass(frozen=True, eq=False)
 class ConceptScores:
-    """How well each neuron of a layer tells one concept from everything else.
+    """Scores of each neuron of a layer for telling one concept from everything else.
 
     Attributes:
         words: number of words of the concept.

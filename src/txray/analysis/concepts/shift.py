@@ -66,7 +66,7 @@ _LISTED = 10
 
 @dataclass(frozen=True, eq=False)
 class ConceptShift(SavedResult):
-    """How well each neuron marks each concept before and after.
+    """Scores of each neuron for each concept, before and after.
 
     Attributes:
         before, after: names of the stages.
