@@ -75,3 +75,15 @@ def test_layers_are_drawn_by_the_affinity_of_their_neurons(text: Text) -> None:
     assert title_of(plots.layer_affinity(*stages, worse)).startswith("0 of 1 pair of layers of a and b")
     none = plots.layer_affinity(*stages, layer_affinity(*stages, min_wins=10_000))
     assert title_of(none) == "No layers of a and b can be compared"
+
+
+def test_every_assigned_pair_is_drawn_beside_its_best_by_chance(matching: Matching) -> None:
+    figure = plots.match_strength(matching)
+    chance, matched, others = figure.data
+    pairs = matching.pairs.filter(pl.col("affinity").is_not_null(), pl.col("state") != "unmatched-after")
+    for marks, state in ((matched, "matched"), (others, "unmatched-before")):
+        drawn = pairs.filter(pl.col("state") == state)["affinity"].to_numpy()
+        assert list(marks.y) == sorted(drawn, reverse=True)
+    assert sorted(chance.y) == sorted(pairs["chance"].to_numpy())
+    assert sorted([*matched.x, *others.x]) == list(range(1, len(pairs) + 1))
+    assert numbers_in(title_of(figure))[0] == len(matched.x)
